@@ -1,0 +1,1 @@
+"""Where code nobody trusts is run: one contract, several engines behind it."""

@@ -1,0 +1,123 @@
+"""The sandbox contract: what every engine promises, whatever it is made of.
+
+A sandbox runs Python that is hostile until proven otherwise and hands back one checked number per call. It never
+raises for what the program did; that is an :class:`Outcome` with a status. It raises
+:class:`~rlar_graph.errors.SandboxError` only when it cannot do its own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Protocol, Self, TypeAlias
+
+Status: TypeAlias = Literal["ok", "error", "timeout", "memory", "crashed", "invalid", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call may use. A call that goes over is stopped by a kill, not asked to stop."""
+
+    seconds: float = 5.0
+    """Wall-clock seconds for one call (for :meth:`Sandbox.run_tests`, for the whole test run)."""
+    memory_mb: int = 512
+    """Address space in MiB, beyond what the interpreter itself has mapped."""
+    output_kb: int = 64
+    """KiB of printed output kept; the rest is dropped without stopping the program."""
+    disk_mb: int = 0
+    """MiB of scratch space; 0 means that nothing can be written anywhere."""
+    processes: int = 0
+    """Further processes or threads the program may start; 0 means none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call."""
+
+    status: Status
+    """``ok`` is the only status that carries a value; no other status may be read as a score."""
+    value: float | None = None
+    """The finite number returned, as a float; for a test run, the fraction of tests passed in [0, 1]."""
+    detail: str = ""
+    """Bounded text for people: the kind of error, the limit that was hit, tests passed of how many."""
+    seconds: float = 0.0
+    """Wall-clock seconds the call took."""
+    passed: int = 0
+    """Tests passed (test runs only)."""
+    total: int = 0
+    """Tests counted (test runs only)."""
+    attested: bool = True
+    """False when candidate and grader had to share a process: the program could have forged its own pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of confinement as found on this machine."""
+
+    name: str
+    """``seccomp``, ``landlock``, ``namespaces``, ..."""
+    active: bool
+    """Whether the layer is in force."""
+    note: str = ""
+    """Version, mode, or the reason why the layer is off."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxReport:
+    """What confines code on this machine, as measured by attacking it, not as configured."""
+
+    engine: str
+    """``process``, ``e2b`` or ``unsafe``."""
+    confined: bool
+    """Whether the self-test's attacks were all contained."""
+    layers: tuple[Layer, ...] = ()
+    """Every layer tried, in force or not."""
+    escaped: tuple[str, ...] = field(default=())
+    """Names of the self-test attacks that got through; empty on a confined engine."""
+
+    @property
+    def summary(self) -> str:
+        """One line for logs and results, e.g. ``process: seccomp+landlock+rlimits``."""
+        layers = "+".join(layer.name for layer in self.layers if layer.active)
+        return f"{self.engine}: {layers or 'no confinement'}"
+
+
+class Sandbox(Protocol):
+    """Runs untrusted Python. Safe to share between threads; a context manager that ends its processes."""
+
+    def call(
+        self, source: str, function: str, arguments: Mapping[str, object], limits: Limits = ...
+    ) -> Outcome:
+        """Define ``source`` in a worker and call ``function(**arguments)``; its number is the outcome's value."""
+        ...
+
+    def call_batch(
+        self,
+        source: str,
+        function: str,
+        arguments: Sequence[Mapping[str, object]],
+        limits: Limits = ...,
+    ) -> list[Outcome]:
+        """Call ``function`` once per mapping, in order; limits hold per call and one bad call spoils no other."""
+        ...
+
+    def run_tests(
+        self, source: str, tests: object, entry_point: str | None = None, limits: Limits = ...
+    ) -> Outcome:
+        """Run the program ``source`` against ``tests`` it cannot see; value is the fraction of tests passed."""
+        ...
+
+    def report(self) -> SandboxReport:
+        """Say what confines code here."""
+        ...
+
+    def close(self) -> None:
+        """End every process; calls in flight end as ``crashed``."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
