@@ -1,0 +1,1 @@
+"""Prompt documents, one Markdown file each, and the strict loader that renders them."""

@@ -1,0 +1,1 @@
+"""Rewards for RL on language models, found, written, tested and kept by an agent."""

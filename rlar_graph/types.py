@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from rlar_graph.errors import InputError
 
 Message: TypeAlias = Mapping[str, object]
-"""One chat message, ``{"role": ..., "content": ...}``; content is text or a list of ``{"type": "text", ...}`` parts."""
+"""One chat message: ``role`` and ``content``, which is text or a list of ``{"type": "text", ...}`` parts."""
 
 ToolKind: TypeAlias = Literal["verifier", "reward_model", "judge"]
 

@@ -1,0 +1,1 @@
+"""The registry: reward tools in SQLite or PostgreSQL, each with the evidence that admitted it."""

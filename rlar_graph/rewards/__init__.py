@@ -1,0 +1,1 @@
+"""Reward tools: what scores a completion, built in or acquired."""

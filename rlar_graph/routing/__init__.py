@@ -1,0 +1,1 @@
+"""From a prompt and its evidence to the signature that names what could grade it."""
