@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from rlar_graph.errors import InputError
@@ -13,7 +14,12 @@ Message: TypeAlias = Mapping[str, object]
 
 ToolKind: TypeAlias = Literal["verifier", "reward_model", "judge"]
 
-NOTHING: Mapping[str, object] = {}
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, object]:
+    """Return the shared empty detail; verdicts are made by the thousand."""
+    return _NOTHING
 
 
 def message_text(message: Message) -> str:
@@ -137,7 +143,7 @@ class Verdict:
     """Why there is no value; None when there is one."""
     raw: float | None = None
     """The tool's own figure before calibration, e.g. a logit or BLEU points; None when it is the value."""
-    detail: Mapping[str, object] = NOTHING
+    detail: Mapping[str, object] = field(default_factory=_nothing)
     """What a person or a log may want to see: the extracted answer, tests passed, rules broken."""
 
 
@@ -147,7 +153,7 @@ WRONG = Verdict(0.0)
 
 def abstain(reason: str, **detail: object) -> Verdict:
     """Return a verdict without a value: the tool could not tell, and says why."""
-    return Verdict(None, reason, None, detail or NOTHING)
+    return Verdict(None, reason, None, detail or _NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +172,5 @@ class Score:
     """Version of the tool in the registry."""
     seconds: float = 0.0
     """Wall-clock seconds of the tool's batch, shared equally over its completions."""
-    detail: Mapping[str, object] = NOTHING
+    detail: Mapping[str, object] = field(default_factory=_nothing)
     """What the tool found; keys depend on the tool."""

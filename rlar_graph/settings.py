@@ -1,0 +1,88 @@
+"""One settings object, read once at the edge and passed down.
+
+An explicit argument beats the environment (``RLAR_*``), which beats ``rlar.toml`` in the working directory,
+which beats the defaults below.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from rlar_graph.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """Everything a run can be told.
+
+    Raises:
+        pydantic.ValidationError: An argument is unknown or out of range (:meth:`load` raises
+            :class:`~rlar_graph.errors.SettingsError` instead, in words for a person).
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="RLAR_", toml_file="rlar.toml", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    registry_url: str = Field(
+        "sqlite:///rlar.db", description="SQLAlchemy URL of the registry of reward tools."
+    )
+    sandbox: str = Field(
+        "process", pattern="^(process|e2b|unsafe)$", description="Engine that runs untrusted code."
+    )
+    workers: int = Field(2, ge=1, le=1024, description="Sandbox worker processes.")
+    max_completion_chars: int = Field(
+        1_000_000, ge=1, description="Longer completions abstain instead of being scored."
+    )
+    code_seconds: float = Field(
+        10.0, gt=0, le=3600, description="Wall-clock seconds for one program and its tests."
+    )
+    code_memory_mb: int = Field(512, ge=16, description="Address space in MiB for one program.")
+    partial_credit: bool = Field(
+        False, description="Score code and instructions by the fraction passed, not all-or-nothing."
+    )
+    decision_sample: float = Field(
+        0.01, ge=0, le=1, description="Share of scored completions kept in the registry as decisions."
+    )
+    llm_base_url: str | None = Field(None, description="Base URL of an OpenAI-compatible endpoint.")
+    llm_model: str | None = Field(None, description="Model name at that endpoint.")
+    llm_api_key: SecretStr | None = Field(
+        None, description="Key for that endpoint; never logged or passed on."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, ``rlar.toml``."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def load(cls, **explicit: object) -> Self:
+        """Return the settings in force; None among the arguments means not given.
+
+        Raises:
+            SettingsError: A setting is unknown or out of range, or ``rlar.toml`` cannot be read.
+        """
+        given = {name: value for name, value in explicit.items() if value is not None}
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+            )
+            raise SettingsError(f"{faults} (from arguments, RLAR_* variables or rlar.toml)") from error
+        except ValueError as error:
+            raise SettingsError(f"rlar.toml: {error}") from error
