@@ -1,7 +1,7 @@
 """The program inside a completion: fenced, bare, or a mere body that goes on where the prompt stopped.
 
-The program is the completion itself where all of it is Python that binds a wanted name, for fences may stand in
-its docstrings. Else it is the first of these that exists:
+The program is the completion itself where all of it is Python that binds a wanted name, for fences may
+stand in its docstrings. Else it is the first of these that exists:
 
 1. the last complete Python block (labelled so, or not labelled) that binds a wanted name; where no name is
    wanted, the last labelled block, else the last unlabelled one that parses;
@@ -29,7 +29,11 @@ from rlar_graph.rewards.verifiers.python_source import (
 )
 
 PYTHON_LABELS = frozenset({"python", "py", "python3", "py3", "python2", "sage", "ipython"})
-_TAGS = re.compile(r"</?(?:answer|code|solution|python|begin|end)>|\[/?(?:begin|end|done|python)\]", re.I)
+_TAGS = re.compile(
+    r"^[ \t]*(?:<(?i:answer|code|solution|python)>|\[(?:BEGIN|PYTHON)\])"
+    r"|(?:</(?i:answer|code|solution|python)>|^\[(?:END|DONE|/PYTHON)\])[ \t]*$",
+    re.MULTILINE,
+)
 _STUB = re.compile(r"^[ \t]*(?:async[ \t]+)?def[ \t]", re.MULTILINE)
 
 
@@ -113,7 +117,7 @@ def find_program(completion: str, prompt: str = "", names: Collection[str] = ())
     Returns:
         The program, or None where the completion holds nothing that could be one.
     """
-    prompt, completion = _unix_lines(prompt), _unix_lines(completion)
+    prompt, completion = _unix_lines(prompt), _TAGS.sub("", _unix_lines(completion))
     asked = [block.source for block in fenced_blocks(prompt) if block.is_python]
     if (region := code_region(prompt)) is not None:
         asked.append(region)
@@ -153,7 +157,7 @@ def _other_programs(
     usable: list[Block], completion: str, stub: str | None, names: Collection[str]
 ) -> Iterator[str | None]:
     """Yield the programs of rules 3 to 5, most trusted first."""
-    bare = "" if usable else _TAGS.sub("", completion)
+    bare = "" if usable else completion
     body = usable[-1].source if usable else bare
     if stub is not None and (_starts_indented(body) or not binds(body, names)):
         yield _continued(stub, body)
