@@ -1,0 +1,48 @@
+"""The part of a completion that is meant for its reader.
+
+Reasoning models think aloud between tags before they respond. Constraints on form (no commas, one JSON
+document) are asked of the response, so the thinking is left out; a completion that never stops thinking has
+no response.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+THINKING = ("think", "thinking")
+
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
+_SPOKEN = re.compile(r"[^\W_]")
+
+
+def response_of(completion: str) -> str:
+    """Return what follows the last closing thinking tag; nothing where thinking was never closed."""
+    for tag in THINKING:
+        _, closed, response = completion.rpartition(f"</{tag}>")
+        if closed:
+            return response
+        if completion.lstrip().startswith(f"<{tag}>"):
+            return ""
+    return completion
+
+
+def visible(text: str) -> str:
+    """Return the text without characters nobody can see, which otherwise hide words or pretend to be some."""
+    return text if text.isascii() else _INVISIBLE.sub("", text)
+
+
+def plain(text: str) -> str:
+    """Return the text with full-width and styled letters, digits and marks in their ordinary form."""
+    if text.isascii():
+        return text
+    # Character by character: as a whole, NFKC may make a text 18 times as long.
+    forms = {ord(character): unicodedata.normalize("NFKC", character) for character in set(text)}
+    return text.translate({code: form for code, form in forms.items() if len(form) == 1})
+
+
+def says_nothing(text: str) -> bool:
+    """Return whether a text has no letter, digit or symbol: empty, white space, or only punctuation marks."""
+    if _SPOKEN.search(text):
+        return False
+    return not any(unicodedata.category(character)[0] == "S" for character in set(text))
