@@ -1,0 +1,270 @@
+r"""The final answer of a completion: the last answer it commits to, and ``None`` where it commits to none.
+
+Verifiers that compare answers (maths, choice, short answer, lists) all look here, so that one set of rules
+decides what counts as answering:
+
+* The last commitment counts: ``\boxed{x}``, ``<answer>x</answer>``, ``#### x``, "the answer is x" or
+  "Answer: x". Only where there is none is the answer read from the last display formula, the last sentence
+  that asserts something, or the completion itself if it is short.
+* Listing is not answering: three or more different commitments in a row are none, alternatives stay together
+  in one text ("41 or 42"), and what is merely possible ("could be 42") is not a commitment.
+* A retraction after the commitment ("wait, actually it's 7") replaces or withdraws it.
+* What is thought (``<think>...</think>``) is not said; a thought that never ends leaves nothing said.
+
+Every search is linear and the number of candidates is bounded: completions are hostile and may be megabytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Literal, TypeAlias
+
+from rlar_graph.rewards.verifiers.implied_answer import asserted, clause_end, implied, tidy
+
+Form: TypeAlias = Literal["boxed", "tag", "hash", "phrase", "retraction", "display", "sentence", "bare"]
+
+CANDIDATES = 64
+"""How many commitments of each form are looked at, counted from the end."""
+LONGEST = 20_000
+"""Characters one answer may have; a longer one is no answer."""
+RUN_GAP = 60
+"""Characters between two commitments below which the second does not follow from any thought."""
+
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end|user)\|>|</s>|<end_of_turn>")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}(?:(\{)|([^\s{}$\\]+))")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BOX_TAIL = re.compile(r"[\s$)]{0,4}(?:\\?%|percent(?:age)?\b|pct\b)")
+_JOINED = re.compile(r"(?:[\s,;&$]|\\[,;!() ]|\\q?quad|\band\b|\bor\b|\\text\{\s*(?:and|or)\s*\}){0,12}")
+_TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
+_HASH = re.compile(r"^[ \t]*####[ \t]*(?![#\s])([^\n]{1,200})", re.MULTILINE)
+_HEADING = re.compile(r"\d+[.)]\s+[A-Za-z]|.*:\s*$|(?:[^\s\d]\S*\s+){6}|step\b", re.IGNORECASE)
+_WORD = re.compile(
+    r"answers?\b|^[ \t>*_]*(?:A|Ans\.?)[*_]*(?=[ \t]*[:：])"
+    r"|r[ée]ponse\b|respuesta\b|antwort\b|risposta\b|resposta\b|ответ\b|答案|答え",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NOT_MINE = re.compile(
+    r"(?:reference|gold|ground[ -]truth|each|an|no|your|my previous)[ \t]{1,3}$", re.IGNORECASE
+)
+_LINK = re.compile(
+    r"[*_`\"'’)\]]{0,4}(?:[ \t]+(?:to|of|for|in)\b[^.:=\n$\\]{0,60}?)?[*_ \t]{0,6}"
+    r"(?:(?:is|are|was|will be|would be|should be|must be|equals?|comes? (?:out )?to|est|es|ist|ser[áa])\b"
+    r"|[は是为為]|[:：=]|[—–]|(?=[ \t](?:\$|\\\(|\\\[|\d|\*\*))|(?=[ \t*_]{0,6}\n))"
+    r"(?:[*_\s]{0,6}(?:simply|just|therefore|thus|then|also|indeed|now|clearly|approximately|about"
+    r"|equal to)\b)?"
+    r"[*_ \t]{0,6}[:：]?[*_]{0,4}\s{0,40}",
+    re.IGNORECASE,
+)
+_REASON = re.compile(
+    r",?\s(?:because|since|which|where|as (?:we|it|the)|given that|so that)\b|,\s(?:so|as|for)\s", re.I
+)
+_EMPTY_WORDS = re.compile(
+    r"(?:as follows|given|found|obtained|correct|incorrect|wrong|above|below|reasonable|verified"
+    r"|provided|consistent)\b",
+    re.IGNORECASE,
+)
+_NEVER = re.compile(r"(?:not|either|one of|unknown|unclear|any of)\b", re.IGNORECASE)
+_SUBJECT = re.compile(r"(?:the|so|there|it|we|a|an|thus|therefore|hence)\b", re.IGNORECASE)
+_HEAD = re.compile(r"[\s#*_>]*(?:(?:final|the|my|correct|short)\s+){0,3}", re.IGNORECASE)
+_OPTIONS = re.compile(r"^[ \t]*B[ \t]*[:：]", re.MULTILINE)
+_DOUBT = re.compile(
+    r"\b(?:wait|actually|hold on|correction|scratch that|on second thoughts?|oops|sorry|no,|i mean|hmm)\b",
+    re.I,
+)
+_WITHDRAWN = re.compile(
+    r"\b(?:scratch that|take (?:that|it) back|i was wrong"
+    r"|(?:that|this|it)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
+    r"|made an? (?:mistake|error)|my mistake|disregard (?:that|this|the above)|ignore (?:that|my))\b",
+    re.IGNORECASE,
+)
+_INSTEAD = re.compile(
+    r"\b(?:it(?:'s|’s| is| must be| should be| has to be)|that(?:'s|’s) actually|should (?:be|have been)"
+    r"|make (?:that|it)|i mean(?:t)?|correct(?:ed)? (?:value|result|number) is|correction:)[ \t]{1,3}"
+    r"(?!wrong|incorrect|not\b|correct|right)",
+    re.IGNORECASE,
+)
+_LOOSE = re.compile(r"[\s$*\\{}.,]")
+
+
+@dataclass(frozen=True, slots=True)
+class FinalAnswer:
+    """The answer a completion commits to."""
+
+    text: str
+    """The answer without its marker, markdown emphasis or closing full stop; LaTeX is kept."""
+    form: Form
+    """How it was given; ``sentence``, ``display`` and ``bare`` mean that nothing marked it as the answer."""
+    span: tuple[int, int]
+    """Where the answer and its marker stand in the completion."""
+
+
+def final_answer(completion: str, *, trusted: bool = False) -> FinalAnswer | None:
+    """Return the last answer a completion commits to.
+
+    Args:
+        completion: What the policy wrote, of any length.
+        trusted: The text is a reference solution: its last commitment counts whatever else it says.
+    """
+    bounds = spoken(completion)
+    if bounds is None:
+        return None
+    start, end = bounds
+    text = completion[start:end] if end - start != len(completion) else completion
+    found = _commitments(text)
+    if found is None:
+        return None
+    if not found:
+        guess = implied(text)
+        answer = FinalAnswer(*guess) if guess else None
+    elif trusted:
+        answer = found[-1]
+    else:
+        answer = _settled(text, found)
+    if answer is None or not start:
+        return answer
+    return replace(answer, span=(answer.span[0] + start, answer.span[1] + start))
+
+
+def spoken(completion: str) -> tuple[int, int] | None:
+    """Return the span of what is said: after the last thought, before the next turn.
+
+    None where a thought never ends.
+    """
+    start, end = 0, len(completion)
+    if "<" not in completion:
+        return start, end
+    for tag in _THOUGHT.finditer(completion):
+        start = tag.end() if tag[1] else -1
+    if start < 0:
+        return None
+    for mark in _TURN_END.finditer(completion, start):
+        if completion[start : mark.start()].strip():
+            return start, mark.start()
+        start = mark.end()
+    return start, end
+
+
+def _commitments(text: str) -> list[FinalAnswer] | None:
+    """Return the marked answers in order, outer ones dropped; None where they are blank or cut off."""
+    found: list[FinalAnswer] = []
+    if "\\boxed" in text or "\\fbox" in text:
+        boxes = _boxes(text)
+        if boxes is None:
+            return None
+        found += boxes
+    if "nswer>" in text or "NSWER>" in text:
+        found += (
+            FinalAnswer(tidy(tag[1]), "tag", tag.span())
+            for tag in deque(_TAG.finditer(text), CANDIDATES)
+            if len(tag[1]) <= LONGEST
+        )
+    if "####" in text:
+        found += (
+            FinalAnswer(tidy(line[1]), "hash", line.span())
+            for line in deque(_HASH.finditer(text), CANDIDATES)
+            if not _HEADING.match(line[1])
+        )
+    found += _phrases(text)
+    found.sort(key=lambda answer: answer.span)
+    kept = [
+        answer
+        for answer, after in zip_longest(found, found[1:])
+        if (after is None or after.span[0] >= answer.span[1]) and any(map(str.isalnum, answer.text))
+    ]
+    return kept if kept or not found else None
+
+
+def _boxes(text: str) -> list[FinalAnswer] | None:
+    """Return the boxes, those that only "and", "or" or a comma joins as one.
+
+    None where the last box never closes.
+    """
+    found: list[FinalAnswer] = []
+    for box in deque(_BOX.finditer(text), CANDIDATES):
+        inside = _braced(text, box.end()) if box[1] else box.span(2)
+        if inside is None:
+            found.clear()
+            continue
+        start, end = box.start(), inside[1] + (1 if box[1] else 0)
+        content = tidy(text[slice(*inside)])
+        percent = _BOX_TAIL.match(text, end)
+        if percent and not content.endswith("%"):
+            content, end = f"{content}\\%", percent.end()
+        if found and start >= found[-1].span[1] and _JOINED.fullmatch(text, found[-1].span[1], start):
+            last = found.pop()
+            content = last.text if content == last.text else f"{last.text}, {content}"
+            start = last.span[0]
+        found.append(FinalAnswer(content, "boxed", (start, end)))
+    return found or None
+
+
+def _braced(text: str, start: int) -> tuple[int, int] | None:
+    """Return the span up to the brace that closes the one before ``start``; None if none does in time."""
+    depth = 1
+    for brace in _BRACE.finditer(text, start, min(len(text), start + LONGEST)):
+        if brace[0] == "{":
+            depth += 1
+        elif brace[0] == "}":
+            depth -= 1
+            if depth == 0:
+                return start, brace.start()
+    return None
+
+
+def _phrases(text: str) -> list[FinalAnswer]:
+    """Return what is called the answer: "the answer is x", "Answer: x", a heading "Final answer" above x."""
+    found: list[FinalAnswer] = []
+    for word in deque(_WORD.finditer(text), CANDIDATES):
+        link = _LINK.match(text, word.end())
+        if link is None or _NOT_MINE.search(text, max(0, word.start() - 20), word.start()):
+            continue
+        if word[0].strip(" \t>*_") in ("A", "a") and _OPTIONS.search(text, word.end()):
+            continue
+        if not link[0].strip(" *_\n") and "\n" in link[0] and not _is_heading(text, word.start()):
+            continue
+        end = clause_end(text, link.end())
+        value = tidy(_REASON.split(text[link.end() : end], maxsplit=1)[0])
+        if not value or _NEVER.match(value) or (_EMPTY_WORDS.match(value) and not _has_digit(value)):
+            continue
+        if _SUBJECT.match(value):
+            value = asserted(value) or value
+        found.append(FinalAnswer(value, "phrase", (word.start(), end)))
+    return found
+
+
+def _has_digit(text: str) -> bool:
+    """Say whether a text has a digit."""
+    return any(map(str.isdigit, text))
+
+
+def _is_heading(text: str, position: int) -> bool:
+    """Say whether only ``Final``, ``The`` and the like stand before a position on its line."""
+    line = text[text.rfind("\n", max(0, position - 40), position) + 1 : position]
+    return len(line) < 40 and _HEAD.fullmatch(line) is not None
+
+
+def _settled(text: str, found: list[FinalAnswer]) -> FinalAnswer | None:
+    """Return the commitment that stands at the end: not one of an enumeration, not one withdrawn."""
+    last = found[-1]
+    run = {_LOOSE.sub("", last.text)}
+    for before, after in zip(reversed(found[:-1]), reversed(found), strict=False):
+        if after.span[0] - before.span[1] > RUN_GAP:
+            break
+        run.add(_LOOSE.sub("", before.text))
+    if len(run) > 2:
+        return None
+    end = last.span[1]
+    if not _DOUBT.search(text, end) and not _WITHDRAWN.search(text, end):
+        return last
+    corrections = deque(_INSTEAD.finditer(text, end), 1)
+    if corrections:
+        start = corrections[0].end()
+        stop = clause_end(text, start)
+        value = tidy(_REASON.split(text[start:stop], maxsplit=1)[0])
+        if any(map(str.isalnum, value)) and len(value) <= 80:
+            return FinalAnswer(value, "retraction", (corrections[0].start(), stop))
+    return None if _WITHDRAWN.search(text, end) else last
