@@ -11,7 +11,11 @@
     │   ├── SandboxUnavailable    a layer below the minimum is missing on this machine
     │   └── SandboxClosed         used after it was closed
     ├── ToolError                 a reward tool broke as a whole; its completions abstain
-    └── PromptError               a prompt document and the fields given to it do not match
+    ├── PromptError               a prompt document and the fields given to it do not match
+    └── LLMError                  the language model gave nothing to go on; what needed it abstains
+        ├── LLMUnavailable        it cannot be reached, is overloaded, or refuses our key or model name
+        ├── LLMReplyError         it refused, or its reply has not the form that was asked for
+        └── BudgetExhausted       the run may not spend another call, token or cent
 
 A broken completion, a timed-out program or an unparsable answer is not an error: it is an *abstention*, a
 :class:`~rlar_graph.types.Score` without a value. Messages say what happened, where, and what to do next.
@@ -84,3 +88,19 @@ class ToolError(RlarError):
 
 class PromptError(RlarError):
     """A prompt document and the fields given to it do not match."""
+
+
+class LLMError(RlarError):
+    """The language model gave nothing to go on; whatever needed its answer abstains."""
+
+
+class LLMUnavailable(LLMError):
+    """The model's server cannot be reached, stays overloaded, or refuses our key or model name."""
+
+
+class LLMReplyError(LLMError):
+    """The model refused, or its reply has not the form that was asked for, also after a repair turn."""
+
+
+class BudgetExhausted(LLMError):
+    """The run's budget of calls, tokens or money does not allow another request."""
