@@ -1,0 +1,105 @@
+"""The engine: everything one reward function keeps alive, and the three things it does: plan, score, prepare."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rlar_graph.library import Library
+from rlar_graph.recorder import Recorder
+from rlar_graph.resources import Resources
+from rlar_graph.routing.router import route
+from rlar_graph.scoring import Planned, plan_rollouts, score_planned
+from rlar_graph.settings import Settings
+from rlar_graph.types import Rollout, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What serves one signature."""
+
+    signature: str
+    """Key of the signature."""
+    rollouts: int
+    """Rollouts that have it."""
+    tool: str | None
+    """The tool that will score them, e.g. ``maths v1``."""
+    missing: str | None
+    """Why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareReport:
+    """Which signatures of a data set are served, before training starts."""
+
+    signatures: tuple[Prepared, ...]
+    """One entry per signature, most rollouts first."""
+
+    @property
+    def covered(self) -> float:
+        """Return the share of rollouts that a tool serves, in [0, 1]; 1 for no rollouts at all."""
+        total = sum(entry.rollouts for entry in self.signatures)
+        served = sum(entry.rollouts for entry in self.signatures if entry.tool)
+        return served / total if total else 1.0
+
+
+class Engine:
+    """Plans and scores. Safe to share between threads; a context manager that ends its processes.
+
+    Registry and sandbox are opened when they are first needed.
+
+    Args:
+        settings: What to use.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.resources = Resources(settings)
+        self.library = Library(self.resources)
+        self.recorder = Recorder(self.resources)
+
+    def plan(self, rollouts: Sequence[Rollout]) -> list[Planned]:
+        """Say which tool will score each rollout, and why.
+
+        Raises:
+            InputError: A rollout has no completions.
+            RegistryError: The registry cannot be opened or read.
+        """
+        return plan_rollouts(rollouts, self.library)
+
+    def score(self, plan: Sequence[Planned]) -> list[list[Score]]:
+        """Score what :meth:`plan` returned, and keep count of it in the registry."""
+        scores, usage = score_planned(plan, self.settings.max_completion_chars)
+        self.recorder.record(plan, scores, usage)
+        return scores
+
+    def prepare(self, rollouts: Sequence[Rollout]) -> PrepareReport:
+        """Look up, and admit where needed, the tools for a data set; completions are not needed."""
+        self.library.refresh()
+        counts: Counter[tuple[str, str | None, str | None]] = Counter()
+        for rollout in rollouts:
+            signature = route(rollout).signature
+            found = self.library.find(rollout.data_source, signature)
+            tool, missing = (None, found) if isinstance(found, str) else (found.label, None)
+            counts[signature.key, tool, missing] += 1
+        return PrepareReport(
+            tuple(Prepared(key, count, tool, missing) for (key, tool, missing), count in counts.most_common())
+        )
+
+    def close(self) -> None:
+        """Write what is due and end every process; may be called twice."""
+        try:
+            self.recorder.flush()
+        finally:
+            self.resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,144 @@
+"""``AgentReward``: the one front door. A trainer calls it; it finds the right reward tool and scores."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rlar_graph.engine import Engine, PrepareReport
+from rlar_graph.errors import InputError
+from rlar_graph.records import rollout_from, rollouts_from_columns
+from rlar_graph.scoring import Planned
+from rlar_graph.settings import Settings
+from rlar_graph.types import Message, Rollout, Score
+
+
+class AgentReward:
+    """One reward function for every prompt of a mixed data set.
+
+    Callable with TRL's signature, safe to share between threads, and a context manager. Registry and sandbox are
+    opened at the first score; importing and constructing cost nothing.
+
+    Args:
+        settings: What to use; by default read from the environment and ``rlar.toml``.
+
+    Example:
+        >>> with AgentReward() as reward:
+        ...     reward(["What is 6 * 7?"], ["The answer is 42."], reference=["42"])
+        [1.0]
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings.load()
+        self.__name__ = "rlar"  # trainers name their log columns after it
+        self._engine = Engine(self.settings)
+
+    def __call__(
+        self,
+        prompts: Sequence[str | Sequence[Message]],
+        completions: Sequence[str | Sequence[Message]],
+        **columns: object,
+    ) -> list[float | None]:
+        """Score a trainer's batch.
+
+        Args:
+            prompts: One prompt per completion: text or chat messages.
+            completions: Texts, or lists of chat messages of which the last assistant message counts.
+            **columns: Columns of the data set, one entry per completion (``answer``, ``tests``, ...); what the
+                trainer adds of its own is left alone, but ``log_extra`` and ``log_metric`` are used.
+
+        Returns:
+            One value in [0, 1] per completion, or None where no tool could judge it.
+
+        Raises:
+            InputError: Lengths or types do not fit; the error names the column.
+        """
+        rollouts, places = rollouts_from_columns(prompts, completions, columns)
+        flat: list[Score] = [Score(None)] * len(completions)
+        for indices, row in zip(places, self.score(rollouts), strict=True):
+            for index, score in zip(indices, row, strict=True):
+                flat[index] = score
+        _log(flat, columns.get("log_extra"), columns.get("log_metric"))
+        return [score.value for score in flat]
+
+    def score(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[list[Score]]:
+        """Score rollouts.
+
+        Args:
+            rollouts: :class:`~rlar_graph.types.Rollout` values, or records as data sets have them.
+
+        Returns:
+            One list per rollout with one score per completion.
+
+        Raises:
+            InputError: A record cannot be read, or a rollout has no completions.
+            RegistryError: The registry cannot be opened or read.
+        """
+        return self._engine.score(self.plan(rollouts))
+
+    async def ascore(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[list[Score]]:
+        """Score rollouts without blocking the event loop; see :meth:`score`."""
+        return await asyncio.to_thread(self.score, rollouts)
+
+    def plan(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[Planned]:
+        """Say which tool will score each rollout, and why; see :meth:`score` for the errors."""
+        return self._engine.plan(_rollouts(rollouts))
+
+    def prepare(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> PrepareReport:
+        """Look up, and admit where needed, the tools for a data set ahead of training; scores nothing.
+
+        Args:
+            rollouts: Prompts with their evidence; completions are not needed.
+
+        Returns:
+            Which signatures are served, by which tool, and why others are not.
+        """
+        return self._engine.prepare(_rollouts(rollouts))
+
+    def freeze(self) -> None:
+        """Use the tools that are active now from here on; prompts they do not serve abstain."""
+        self._engine.library.freeze()
+
+    def close(self) -> None:
+        """Write what is due and end every process; may be called twice."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[type[AgentReward], tuple[Settings]]:
+        """Pickle by settings: a trainer's child process opens registry and sandbox of its own."""
+        return AgentReward, (self.settings,)
+
+
+def _rollouts(items: Sequence[Rollout | Mapping[str, object]]) -> list[Rollout]:
+    """Return items as rollouts; an error says which item it was."""
+    rollouts = []
+    for number, item in enumerate(items, 1):
+        if isinstance(item, Rollout):
+            rollouts.append(item)
+            continue
+        if not isinstance(item, Mapping):
+            raise InputError(f"rollout {number} must be a Rollout or a mapping, not {type(item).__name__}")
+        try:
+            rollouts.append(rollout_from(item))
+        except InputError as error:
+            raise InputError(f"rollout {number}: {error.problem}", field=error.field) from error
+    return rollouts
+
+
+def _log(scores: Sequence[Score], log_extra: object, log_metric: object) -> None:
+    """Tell the trainer's own log which tool scored what, if it offers the means."""
+    if callable(log_extra):
+        log_extra("rlar/tool", [score.tool for score in scores])
+        log_extra("rlar/abstained", [score.abstained for score in scores])
+    if callable(log_metric) and scores:
+        abstained = sum(score.abstained is not None for score in scores)
+        log_metric("rlar/abstain_rate", abstained / len(scores))
