@@ -1,0 +1,299 @@
+"""The registry as the rest of the library sees it: one transaction per call, frozen values in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from rlar_graph.errors import RegistryFrozen
+from rlar_graph.registry import lifecycle, portable, traffic, versions
+from rlar_graph.registry.database import Database
+from rlar_graph.registry.identity import identify
+from rlar_graph.registry.migrations import migrate
+from rlar_graph.registry.records import (
+    DailyUsage,
+    Decision,
+    Event,
+    ImportedTool,
+    Provenance,
+    Report,
+    Spec,
+    ToolRecord,
+    ToolVersion,
+    Usage,
+)
+from rlar_graph.registry.tables import storable
+
+
+class Registry:
+    """An open registry; safe to share between threads, processes each open their own.
+
+    **Frozen**, it serves the versions that were active at that moment, whatever other processes promote since,
+    and refuses every change of tools with :class:`~rlar_graph.errors.RegistryFrozen`. Usage counters and
+    decisions are still written: they say what was scored, and no score depends on them.
+
+    Every call may raise :class:`~rlar_graph.errors.RegistryError`, and one that names a tool or version that is
+    not there its subclass :class:`~rlar_graph.errors.UnknownTool`; nothing of that call is then written. The
+    rules of the state changes are in :mod:`~rlar_graph.registry.lifecycle`.
+    """
+
+    def __init__(self, url: str, *, frozen: bool = False) -> None:
+        self._database = Database(url)
+        self._row_ids: dict[tuple[str, int], int] = {}
+        self._pinned: dict[str, ToolVersion] | None = None
+        try:
+            migrate(self._database)
+            if frozen:
+                self.freeze()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection; the registry can be closed twice, not used again."""
+        self._database.close()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether changes of tools are refused."""
+        return self._pinned is not None
+
+    def freeze(self) -> None:
+        """Pin the versions that are active now and refuse changes of tools from here on."""
+        if self._pinned is None:
+            with self._database.reading() as connection:
+                self._pinned = versions.active_by_key(connection, None)
+
+    def active(self, key: str) -> ToolVersion | None:
+        """Return the version that scores for a family or signature key, or None where nothing does."""
+        return self.resolve([key]).get(key)
+
+    def resolve(self, keys: Sequence[str]) -> dict[str, ToolVersion]:
+        """Return the version that scores for each of the keys; keys that nothing serves are left out."""
+        if self._pinned is not None:
+            pinned = self._pinned
+            return {key: pinned[storable(key)] for key in keys if storable(key) in pinned}
+        with self._database.reading() as connection:
+            return versions.active_by_key(connection, keys)
+
+    def revision(self) -> int:
+        """Return a number that grows with every change of tools: cheap to ask before each batch."""
+        with self._database.reading() as connection:
+            return versions.revision(connection)
+
+    def tools(self) -> tuple[ToolRecord, ...]:
+        """Return every tool with its versions, by name."""
+        with self._database.reading() as connection:
+            return versions.records(connection)
+
+    def tool(self, name: str) -> ToolRecord:
+        """Return one tool with its versions."""
+        with self._database.reading() as connection:
+            versions.tool_id(connection, name)
+            return versions.records(connection, name)[0]
+
+    def find(self, name: str, content_hash: str) -> ToolVersion | None:
+        """Return the version of a tool that has this content, or None."""
+        with self._database.reading() as connection:
+            return versions.by_content(connection, name, content_hash)
+
+    def source(self, name: str, number: int) -> str | None:
+        """Return the source of a version, or None for a built-in one.
+
+        Raises:
+            UnknownTool: There is no such version.
+            RegistryError: The stored source is not what was registered.
+        """
+        with self._database.reading() as connection:
+            return portable.checked_source(connection, name, number)
+
+    def report(self, name: str, number: int) -> str | None:
+        """Return the latest admission report of a version as JSON text, or None if it has none."""
+        with self._database.reading() as connection:
+            return versions.latest_report(connection, name, number)
+
+    def history(self, name: str | None = None) -> tuple[Event, ...]:
+        """Return what happened to one tool, or to all, oldest first."""
+        with self._database.reading() as connection:
+            return versions.history(connection, name)
+
+    def register(
+        self,
+        spec: Spec,
+        *,
+        provenance: Provenance,
+        source: str | None = None,
+        report: Report | None = None,
+        activate: bool = False,
+        reason: str = "",
+        who: str = "user",
+    ) -> ToolVersion:
+        """Add a version of a tool, with the report of its admission, admitted or rejected.
+
+        What the registry has already, by content hash, is returned as it is and nothing is written.
+
+        Args:
+            spec: What the tool says of itself. A tool with ``source`` may leave its content hash empty.
+            provenance: Where it comes from.
+            source: Everything that decides its scores, as one text (code, or the JSON of a model's revision
+                and settings); its SHA-256 is the content hash. None for built-in tools.
+            report: Its admission report; without one it is a candidate that cannot be promoted yet.
+            activate: Promote it in the same transaction if it is admitted: a kill leaves nothing half done.
+            reason: Why it is added, for the history.
+            who: Who adds it, for the history.
+
+        Raises:
+            InputError: The spec's name, kind, hash or source cannot be kept.
+            RegistryError: A tool of that name is of another kind.
+        """
+        tool = identify(spec, source)
+        known = self.find(tool.name, tool.content_hash)
+        if known is not None:
+            return known
+        with self._changing(f"register {spec.name!r}") as connection:
+            # Another process may have registered the same content since the look above.
+            known = versions.by_content(connection, tool.name, tool.content_hash)
+            if known is not None:
+                return known
+            new = versions.add(connection, self._database, tool, provenance)
+            versions.note(connection, new.tool, "registered", reason, who, version=new.number)
+            if report is None:
+                return new
+            new = lifecycle.readmit(connection, new.tool, new.number, report, reason, who)
+            if activate and report.admitted:
+                new = lifecycle.promote(connection, new.tool, new.number, reason, who)
+            return new
+
+    def readmit(
+        self, name: str, number: int, report: Report, *, reason: str = "", who: str = "user"
+    ) -> ToolVersion:
+        """Keep a further admission report of a version and let it decide its state."""
+        with self._changing(f"readmit {name!r}") as connection:
+            return lifecycle.readmit(connection, name, number, report, reason, who)
+
+    def promote(self, name: str, number: int, *, reason: str = "", who: str = "user") -> ToolVersion:
+        """Make an admitted version the active one; the one before it is retired."""
+        with self._changing(f"promote {name!r}") as connection:
+            return lifecycle.promote(connection, name, number, reason, who)
+
+    def quarantine(
+        self, name: str, reason: str, *, number: int | None = None, who: str = "user"
+    ) -> ToolVersion:
+        """Take a version, by default the active one, out of service: its prompts abstain."""
+        with self._changing(f"quarantine {name!r}") as connection:
+            return lifecycle.quarantine(connection, name, number, reason, who)
+
+    def rollback(self, name: str, *, reason: str = "", who: str = "user") -> ToolVersion:
+        """Go back to the version that served before; again goes back further."""
+        with self._changing(f"roll back {name!r}") as connection:
+            return lifecycle.rollback(connection, name, reason, who)
+
+    def bind(self, key: str, name: str, *, reason: str = "", who: str = "user") -> None:
+        """Let a tool serve a family or signature key, in place of the tool that did.
+
+        Raises:
+            UnknownTool: There is no such tool.
+        """
+        with self._database.reading() as connection:
+            if versions.bound_tool(connection, key) == name:
+                return
+        with self._changing(f"bind {key!r}") as connection:
+            before = versions.bound_tool(connection, key)
+            if before != name:
+                versions.bind(connection, self._database, key, name)
+                why = reason if before is None else f"{reason} (was {before})".strip()
+                versions.note(connection, name, "bound", why, who, key=key)
+
+    def record(self, usage: Sequence[Usage] = (), decisions: Sequence[Decision] = ()) -> None:
+        """Add what a scored batch used, and the decisions sampled from it, in one transaction.
+
+        Raises:
+            UnknownTool: A version named in it is not in the registry; nothing is then written.
+        """
+        if not usage and not decisions:
+            return
+        with self._database.counting() as connection:
+            if usage:
+                counted = [(self._row_id(connection, each.tool, each.version), each) for each in usage]
+                traffic.count(connection, self._database, counted, datetime.now(UTC).date())
+            if decisions:
+                traffic.keep(connection, [(self._decider(connection, each), each) for each in decisions])
+
+    def usage(self, name: str | None = None) -> tuple[DailyUsage, ...]:
+        """Return the usage counters by tool, version and day."""
+        with self._database.reading() as connection:
+            return traffic.daily_usage(connection, name)
+
+    def decisions(self, name: str | None = None, *, limit: int = 100) -> tuple[Decision, ...]:
+        """Return the latest kept decisions, newest first."""
+        with self._database.reading() as connection:
+            return traffic.latest_decisions(connection, name, limit)
+
+    def export(self, path: str | Path, names: Sequence[str] | None = None) -> tuple[ToolVersion, ...]:
+        """Write tools into a file that another registry can import, and return what it holds.
+
+        Args:
+            path: The file; an existing one is replaced in one step.
+            names: The tools, each by its active version, else its newest candidate; None for every tool with
+                a source of its own.
+
+        Raises:
+            UnknownTool: A name is not in the registry.
+            RegistryError: A named tool is built in or has no version to give, or the file cannot be written.
+        """
+        with self._database.reading() as connection:
+            return portable.export(connection, Path(path), names)
+
+    def import_(
+        self, path: str | Path, *, trusted: bool = False, who: str = "user"
+    ) -> tuple[ImportedTool, ...]:
+        """Take in the tools of an exported file: all of them, or none if anything is wrong with it.
+
+        They arrive as candidates, whatever the file says of them, and must pass the gate here before they can
+        be promoted. Nothing this registry has is changed by it. ``trusted`` says that you take the file's
+        reports at their word: admitted tools can then be promoted, and keys that nothing serves yet are bound.
+
+        Raises:
+            InputError: The file is not an export, or damaged; nothing was imported.
+            RegistryError: A tool of the file has the name of a built-in tool, or of one of another kind.
+        """
+        offers = portable.read(Path(path))
+        with self._changing(f"import {path}") as connection:
+            return tuple(
+                portable.take(connection, self._database, offer, Path(path), trusted=trusted, who=who)
+                for offer in offers
+            )
+
+    @contextmanager
+    def _changing(self, what: str) -> Iterator[sa.Connection]:
+        """Open a transaction that changes tools, unless the registry is frozen."""
+        if self.frozen:
+            raise RegistryFrozen(f"cannot {what}: the registry is frozen; open it unfrozen to change it")
+        with self._database.writing() as connection:
+            yield connection
+
+    def _row_id(self, connection: sa.Connection, name: str, number: int) -> int:
+        """Return the row id of a version; versions are never deleted, so it may be remembered."""
+        found = self._row_ids.get((name, number))
+        if found is None:
+            found = self._row_ids[name, number] = versions.version_id(connection, name, number)
+        return found
+
+    def _decider(self, connection: sa.Connection, decision: Decision) -> int | None:
+        if decision.tool is None or decision.version is None:
+            return None
+        return self._row_id(connection, decision.tool, decision.version)

@@ -1,0 +1,148 @@
+"""The tables as SQLAlchemy sees them; :mod:`~rlar_graph.registry.migrations` is what creates them.
+
+Only portable types. Everything that is text goes through :class:`StorableText`, because completions, model
+names and error messages may hold what a database refuses: lone surrogates (SQLite's driver), NUL (PostgreSQL).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+
+def storable(text: str) -> str:
+    """Return the text with lone surrogates and NULs spelt out, so that every database takes it."""
+    if "\x00" in text:
+        text = text.replace("\x00", "\\x00")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class StorableText(sa.types.TypeDecorator[str]):
+    """Text that is made storable on its way in."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        """Spell out what the database would refuse."""
+        return None if value is None else storable(value)
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A point in time, as ISO 8601 text in UTC: sortable, portable and readable in any database shell."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:
+        """Write ISO text, always with microseconds so that text order is time order."""
+        return None if value is None else value.isoformat(timespec="microseconds")
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:
+        """Read ISO text."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def _key(target: str, *, nullable: bool = False) -> sa.Column[int]:
+    """A column that refers to another table's id."""
+    return sa.Column(f"{target}_id", sa.ForeignKey(f"rlar_{target}s.id"), nullable=nullable)
+
+
+schema = sa.Table(
+    "rlar_schema",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("applied_at", Moment, nullable=False),
+)
+
+tools = sa.Table(
+    "rlar_tools",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", StorableText, nullable=False, unique=True),
+    sa.Column("kind", StorableText, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+blobs = sa.Table(
+    "rlar_blobs",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+
+versions = sa.Table(
+    "rlar_versions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _key("tool"),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", StorableText, nullable=False),
+    sa.Column("content_hash", StorableText, nullable=False),
+    sa.Column("source_hash", sa.ForeignKey("rlar_blobs.sha256")),
+    sa.Column("summary", StorableText, nullable=False),
+    sa.Column("graded", sa.Boolean, nullable=False),
+    sa.Column("provenance", StorableText, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+admissions = sa.Table(
+    "rlar_admissions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _key("version"),
+    sa.Column("admitted", sa.Boolean, nullable=False),
+    sa.Column("report", StorableText, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+bindings = sa.Table(
+    "rlar_bindings",
+    metadata,
+    sa.Column("key", StorableText, primary_key=True),
+    _key("tool"),
+    sa.Column("bound_at", Moment, nullable=False),
+)
+
+events = sa.Table(
+    "rlar_events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    _key("tool"),
+    _key("version", nullable=True),
+    sa.Column("key", StorableText),
+    sa.Column("action", StorableText, nullable=False),
+    sa.Column("reason", StorableText, nullable=False),
+    sa.Column("who", StorableText, nullable=False),
+)
+
+usage = sa.Table(
+    "rlar_usage",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("rlar_versions.id"), primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("batches", sa.BigInteger, nullable=False),
+    sa.Column("completions", sa.BigInteger, nullable=False),
+    sa.Column("abstentions", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+)
+
+decisions = sa.Table(
+    "rlar_decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("signature", StorableText, nullable=False),
+    sa.Column("prompt_hash", StorableText, nullable=False),
+    sa.Column("rollout_id", StorableText),
+    sa.Column("family", StorableText),
+    _key("version", nullable=True),
+    sa.Column("value", sa.Double),
+    sa.Column("abstained", StorableText),
+    sa.Column("excerpt", StorableText, nullable=False),
+)
