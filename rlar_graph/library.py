@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rlar_graph import __version__
 from rlar_graph.admission import admit
+from rlar_graph.errors import UnknownTool
 from rlar_graph.probes import load_table
 from rlar_graph.registry.records import Provenance, ToolVersion
 from rlar_graph.rewards.base import RewardTool
@@ -80,6 +81,22 @@ class Library:
                 self._found[key] = found
         return found
 
+    def load(self, name: str) -> RewardTool:
+        """Return a built-in by name, whether or not it serves anything.
+
+        Raises:
+            UnknownTool: There is no built-in of that name.
+        """
+        builtin = builtin_named(name)
+        if builtin is None:
+            raise UnknownTool(f"no built-in tool is called {name!r}")
+        return self._constructed(builtin)
+
+    def _constructed(self, builtin: Builtin) -> RewardTool:
+        resources = self._resources
+        partial = resources.settings.partial_credit
+        return load_builtin(builtin, resources.sandbox, resources.code_limits, partial)
+
     def _look_up(self, data_source: str | None, signature: Signature) -> Loaded | str:
         keys = family_keys(data_source, signature)
         serving = self._resources.registry.resolve(keys)
@@ -91,10 +108,7 @@ class Library:
 
     def _builtin(self, builtin: Builtin, signature: Signature) -> Loaded | str:
         """Return a built-in, admitted first if this registry does not know this version of it yet."""
-        settings = self._resources.settings
-        tool = load_builtin(
-            builtin, self._resources.sandbox, self._resources.code_limits, settings.partial_credit
-        )
+        tool = self._constructed(builtin)
         registry = self._resources.registry
         version = registry.find(builtin.name, tool.spec.content_hash)
         if version is None:

@@ -1,0 +1,1 @@
+"""The ``rlar`` command: one file per group of subcommands."""

@@ -1,0 +1,212 @@
+"""``rlar tools``: look at the reward tools of a registry, and change which of them score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rlar_graph.cli.options import JsonOption, RegistryOption, settings_from
+
+if TYPE_CHECKING:
+    from rlar_graph.registry.records import ToolVersion
+    from rlar_graph.registry.store import Registry
+
+app = typer.Typer(
+    help="Look at the reward tools of a registry, and change which of them score.", no_args_is_help=True
+)
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the tool.")]
+NumberArgument = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the history.")]
+
+
+def _open(registry: str | None) -> Registry:
+    from rlar_graph.registry import open_registry
+
+    return open_registry(settings_from(registry).registry_url)
+
+
+def _described(version: ToolVersion) -> dict[str, object]:
+    return {
+        "tool": version.tool,
+        "version": version.number,
+        "kind": version.kind,
+        "state": version.state,
+        "graded": version.graded,
+        "author": version.provenance.author,
+        "summary": version.summary,
+        "content_hash": version.content_hash,
+        "created_at": version.created_at.isoformat(),
+    }
+
+
+@app.command("list")
+def list_tools(json_: JsonOption = False, registry: RegistryOption = None) -> None:
+    """List every tool and version."""
+    with _open(registry) as store:
+        tools = store.tools()
+        scored: dict[tuple[str, int], int] = {}
+        for day in store.usage():
+            scored[day.tool, day.version] = scored.get((day.tool, day.version), 0) + day.completions
+    if json_:
+        rows = [
+            _described(version) | {"serves": list(tool.bindings)}
+            for tool in tools
+            for version in tool.versions
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("tool", "version", "kind", "state", "scored", "serves")
+    for tool in tools:
+        for version in tool.versions:
+            serves = "\n".join(tool.bindings) if version.state == "active" else ""
+            count = f"{scored.get((version.tool, version.number), 0):,}"
+            table.add_row(tool.name, f"v{version.number}", tool.kind, version.state, count, serves)
+    Console().print(table)
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    version: Annotated[
+        int | None, typer.Option("--version", help="Number of the version.  [default: latest]")
+    ] = None,
+    source: Annotated[bool, typer.Option("--source", help="Print its source too.")] = False,
+    json_: JsonOption = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Show one version: where it comes from, and the report that admitted or rejected it."""
+    from rlar_graph.admission import AdmissionReport
+
+    with _open(registry) as store:
+        versions = store.tool(name).versions
+        chosen = versions[-1] if version is None else _numbered(versions, name, version)
+        report = store.report(name, chosen.number)
+        code = store.source(name, chosen.number) if source else None
+    if json_:
+        shown = _described(chosen) | {"provenance": json.loads(chosen.provenance.to_json()), "source": code}
+        typer.echo(json.dumps(shown | {"report": json.loads(report) if report else None}, indent=2))
+        return
+    typer.echo(f"{name} v{chosen.number} ({chosen.kind}, {chosen.state}): {chosen.summary}")
+    typer.echo(
+        f"by {chosen.provenance.author}, {chosen.created_at:%Y-%m-%d %H:%M} UTC, {chosen.content_hash[:16]}"
+    )
+    typer.echo(AdmissionReport.from_json(report).render() if report else "It has no admission report.")
+    if source:
+        typer.echo(code if code is not None else "Its source is in the library.")
+
+
+def _numbered(versions: tuple[ToolVersion, ...], name: str, number: int) -> ToolVersion:
+    from rlar_graph.errors import UnknownTool
+
+    for version in versions:
+        if version.number == number:
+            return version
+    raise UnknownTool(f"{name} has no version {number}; it has {', '.join(str(v.number) for v in versions)}")
+
+
+@app.command()
+def history(
+    name: Annotated[str | None, typer.Argument(help="Name of the tool; all tools if left out.")] = None,
+    json_: JsonOption = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Say what happened to a tool, why, and who did it."""
+    with _open(registry) as store:
+        events = store.history(name)
+    for event in events:
+        version = "" if event.version is None else f" v{event.version}"
+        key = "" if event.key is None else f" {event.key}"
+        if json_:
+            row = {"at": event.at.isoformat(), "tool": event.tool, "version": event.version, "key": event.key}
+            typer.echo(json.dumps(row | {"action": event.action, "reason": event.reason, "who": event.who}))
+        else:
+            typer.echo(
+                f"{event.at:%Y-%m-%d %H:%M:%S} {event.tool}{version} {event.action}{key}: {event.reason} ({event.who})"
+            )
+
+
+@app.command("test")
+def retest(
+    name: NameArgument,
+    probes: Annotated[
+        Path | None, typer.Option("--probes", help="Labelled completions to add (.jsonl).")
+    ] = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Run a tool through the admission gate again on this machine; exit code 1 if it fails."""
+    from rlar_graph.admission import admit
+    from rlar_graph.engine import Engine
+    from rlar_graph.probes import load_probes, load_table
+
+    with Engine(settings_from(registry)) as engine:
+        tool = engine.library.load(name)
+        cases = [*load_table(name), *(load_probes(probes) if probes else ())]
+        report = admit(tool, cases)
+    typer.echo(report.render())
+    if not report.admitted:
+        raise typer.Exit(1)
+
+
+@app.command()
+def quarantine(name: NameArgument, reason: ReasonOption = "by hand", registry: RegistryOption = None) -> None:
+    """Take a tool's active version out of service: its prompts abstain."""
+    with _open(registry) as store:
+        version = store.quarantine(name, reason)
+    typer.echo(f"{name} v{version.number} is quarantined")
+
+
+@app.command()
+def promote(
+    name: NameArgument,
+    number: NumberArgument,
+    reason: ReasonOption = "by hand",
+    registry: RegistryOption = None,
+) -> None:
+    """Make an admitted version the one that scores."""
+    with _open(registry) as store:
+        version = store.promote(name, number, reason=reason)
+    typer.echo(f"{name} v{version.number} is active")
+
+
+@app.command()
+def rollback(name: NameArgument, reason: ReasonOption = "by hand", registry: RegistryOption = None) -> None:
+    """Go back to the version that scored before."""
+    with _open(registry) as store:
+        version = store.rollback(name, reason=reason)
+    typer.echo(f"{name} v{version.number} is active again")
+
+
+@app.command("export")
+def export_tools(
+    file: Annotated[Path, typer.Argument(help="File to write.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Tools; by default all with a source.")] = None,
+    registry: RegistryOption = None,
+) -> None:
+    """Write tools, with their reports, into a file that another team can import."""
+    with _open(registry) as store:
+        written = store.export(file, names)
+    typer.echo(f"{len(written)} tools written to {file}")
+
+
+@app.command("import")
+def import_tools(
+    file: Annotated[Path, typer.Argument(help="File written by `rlar tools export`.")],
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="Take the file's reports at their word.")
+    ] = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Take in another team's tools, as candidates that must pass the gate here."""
+    with _open(registry) as store:
+        taken = store.import_(file, trusted=trusted)
+    for tool in taken:
+        typer.echo(
+            f"{tool.version.tool} v{tool.version.number}: {'new' if tool.new else 'known'}, {tool.version.state}"
+        )
