@@ -1,0 +1,143 @@
+"""Whether a short piece of prose commits to an answer, as "The capital is Paris." does and "Not Paris." does not.
+
+A sentence commits when it is the answer, ends its main clause with "... is ANSWER", or says "ANSWER is ..." of what
+the prompt asked. Questions, denials, hedges and alternatives commit to nothing. Of several sentences the last
+counts, or the first if nothing after it says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rlar_graph.rewards.verifiers.word_form import words
+
+TAIL = 4_000
+"""Characters at either end of a text in which a commitment is looked for."""
+
+_STOP = re.compile(
+    r"(?<!\b[A-Z])(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bMt)(?<!\bJr)(?<!\bSr)(?<!\bvs)[.](?=\s|$)"
+    r"|[!?](?=[\s\"')*]|$)|[。！？\n]"
+)
+_BREAK = re.compile(
+    r"[,;(]|\s[-–—]+\s|\s(?:because|since|as|which|who|whose|where|due to|given that|so that|for which)\b",
+    re.I,
+)
+_SUBORDINATE = re.compile(
+    r"\s*(?:[,;(]|[-–—]+)?\s*(?:because|since|as|which|who|whose|where|due|given|so|for|not|rather|and (?:it|that|this)"
+    r"|it|this|that|its?|based|according|located|known|also|i\.?e|thus|hence|therefore|instead)\b|\s*\(|\s*$",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    r"\b(?:or|either|maybe|perhaps|might|may|could|possibl[ey]|probably not|unsure|not sure|guess|unless|if|whether"
+    r"|candidates?|options?|reference|gold|grader|expected|example)\b",
+    re.IGNORECASE,
+)
+_DENIAL = re.compile(
+    r"\b(?:not|never|no|neither|nor|cannot|false|wrong|incorrect|isnt|wasnt|unlikely)\b|n['’]t\b", re.I
+)
+_DOUBT = re.compile(
+    r"\b(?:wait|actually|hold on|correction|scratch that|on second thoughts?|oops|sorry|i mean|hmm|instead|mistake"
+    r"|alternatively|disregard|ignore)\b",
+    re.IGNORECASE,
+)
+_LINKS = frozenset(
+    {
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "equals",
+        "called",
+        "named",
+        "becomes",
+        "remains",
+        "means",
+        "reads",
+    }
+    | {"est", "es", "ist"}
+)
+_ADVERBS = frozenset(
+    {"clearly", "definitely", "certainly", "simply", "just", "indeed", "therefore", "thus", "then", "exactly"}
+    | {"in", "on", "at", "by"}
+)
+
+
+def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased: bool = False) -> bool:
+    """Tell whether a text commits to an answer.
+
+    Args:
+        text: Prose without an answer marker.
+        wanted: The answer's words, as :func:`~rlar_graph.rewards.verifiers.word_form.words` gives them.
+        prompt: The prompt's words, to know what was asked about.
+        cased: Whether the case of letters matters.
+    """
+    said = sentences(text)
+    if not said:
+        return False
+    committed = [commits(sentence, wanted, prompt, cased=cased) for sentence in said]
+    if committed[-1]:
+        return not any(_is_bare(sentence) for sentence, own in zip(said, committed, strict=True) if not own)
+    if not committed[0]:
+        return False
+    frame = _frame(said[0])
+    return not any(
+        _DOUBT.search(other) or _is_bare(other) or (frame and _frame(other) == frame)
+        for other, own in zip(said[1:], committed[1:], strict=True)
+        if not own
+    )
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences that state something, in order; of a long text only those at either end."""
+    if len(text) > 2 * TAIL:
+        text = text[:TAIL] + "\n" + text[-TAIL:]
+    ends = [stop.end() for stop in _STOP.finditer(text)]
+    found = (text[begin:end].strip() for begin, end in zip([0, *ends], [*ends, len(text)], strict=True))
+    return [sentence for sentence in found if any(map(str.isalnum, sentence)) and sentence[-1] not in "?？"]
+
+
+def commits(sentence: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased: bool = False) -> bool:
+    """Tell whether one sentence commits to an answer."""
+    if words(sentence, cased=cased) == wanted:
+        return True
+    if _HEDGE.search(sentence):
+        return False
+    main = clause(sentence)
+    if main is None or _DENIAL.search(main):
+        return False
+    said = words(main, cased=cased)
+    if said == wanted:
+        return True
+    size = len(wanted)
+    if said[-size:] == wanted:
+        before = [word.casefold() for word in said[:-size]]
+        while before and before[-1] in _ADVERBS:
+            before.pop()
+        return bool(before) and (before[-1] in _LINKS or main.rstrip(" .").lower().count(": ") == 1)
+    if said[:size] == wanted and len(said) > size and said[size].casefold() in _LINKS:
+        rest = {word.casefold() for word in said[size + 1 :]}
+        return bool(rest) and 2 * len(rest & prompt) >= len(rest)
+    return False
+
+
+def clause(sentence: str) -> str | None:
+    """Return a sentence's main clause, or None where what follows may be a further answer."""
+    stop = _BREAK.search(sentence)
+    if stop is None:
+        return sentence
+    after = sentence[stop.start() :].rstrip(" .!)*_`\"'")
+    return sentence[: stop.start()] if _SUBORDINATE.match(after) else None
+
+
+def _is_bare(sentence: str) -> bool:
+    """Tell whether a sentence is a mere word or three: in a row of sentences, another candidate."""
+    return sentence[-1] not in "!:" and len(words(sentence)) <= 3
+
+
+def _frame(sentence: str) -> tuple[str, ...]:
+    """Return what a sentence says something about: the words up to its last link."""
+    said = [word.casefold() for word in words(clause(sentence) or sentence)]
+    links = [position for position, word in enumerate(said) if word in _LINKS]
+    return tuple(said[: links[-1]]) if links else ()

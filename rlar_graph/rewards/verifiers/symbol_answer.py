@@ -1,0 +1,66 @@
+"""Whether a completion answers with a string of symbols: brackets, moves, grids, token sequences, several lines.
+
+Such answers are compared whole. Prose around them is understood only by its markers: a box, answer tags, a fenced
+block, or a line that calls what follows the answer, result, output and the like.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rlar_graph.rewards.verifiers.code_block import fenced_blocks
+from rlar_graph.rewards.verifiers.final_answer import final_answer
+from rlar_graph.rewards.verifiers.word_form import symbols
+
+_MARKER = re.compile(
+    r"\b(?:answer|result|output|solution|state|grid|matrix|sequence|string|word|path|list|moves?|completion|expression)"
+    r"[*_]{0,2}(?:\s(?:is|are|becomes|would be|will be)\b|\s?[*_]{0,2}[:=])[*_]{0,2}[:\s]{0,4}",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"</?answer>", re.IGNORECASE)
+_DOUBT = re.compile(r"\b(?:wait|actually|scratch that|correction|sorry|mistake|or)\b", re.IGNORECASE)
+
+
+def gives_symbols(said: str, reference: str) -> bool:
+    """Tell whether what was said is, or is marked as, the reference."""
+    target = symbols(reference)
+    if symbols(said) == target or symbols(_bare(said)) == target:
+        return True
+    return any(symbols(text) == target for text in _last_marked(said))
+
+
+def _last_marked(said: str) -> list[str]:
+    """Return the ways to read the last marked answer: all after the marker, its first paragraph, its first line."""
+    tags = list(_TAG.finditer(said))
+    if tags:
+        opening = tags[-2] if len(tags) > 1 and tags[-1][0].startswith("</") else tags[-1]
+        return [_bare(said[opening.end() : tags[-1].start() if opening is not tags[-1] else None])]
+    blocks = fenced_blocks(said)
+    if blocks and not said.rpartition("```")[2].strip():
+        return [blocks[-1].source] if len({block.source for block in blocks}) <= 2 else []
+    answer = final_answer(said) if "boxed" in said else None
+    if answer is not None and answer.form == "boxed":
+        return [answer.text]
+    markers = list(_MARKER.finditer(said))
+    if not markers:
+        return []
+    rest = said[markers[-1].end() :].strip()
+    line, _, after_line = rest.partition("\n")
+    paragraph, _, after_paragraph = rest.partition("\n\n")
+    found = [rest]
+    found += [line] if not _DOUBT.search(after_line) else []
+    found += [paragraph] if not _DOUBT.search(after_paragraph) else []
+    return [form for text in found for form in (text, _bare(text))]
+
+
+def _bare(text: str) -> str:
+    """Return a text without the code ticks, dollars, emphasis or full stop around it."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        return "\n".join(block.source for block in fenced_blocks(text))
+    if len(text) > 1 and text.endswith("."):
+        text = text[:-1].rstrip()
+    for mark in ("**", "`", "$", '"', "'"):
+        if len(text) > 2 * len(mark) and text.startswith(mark) and text.endswith(mark):
+            text = text[len(mark) : -len(mark)].strip()
+    return text
