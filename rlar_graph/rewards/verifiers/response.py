@@ -10,21 +10,16 @@ from __future__ import annotations
 import re
 import unicodedata
 
-THINKING = ("think", "thinking")
+from rlar_graph.rewards.verifiers.final_answer import spoken
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _SPOKEN = re.compile(r"[^\W_]")
 
 
 def response_of(completion: str) -> str:
-    """Return what follows the last closing thinking tag; nothing where thinking was never closed."""
-    for tag in THINKING:
-        _, closed, response = completion.rpartition(f"</{tag}>")
-        if closed:
-            return response
-        if completion.lstrip().startswith(f"<{tag}>"):
-            return ""
-    return completion
+    """Return what a completion says after its last thought; nothing where a thought never ends."""
+    span = spoken(completion)
+    return "" if span is None else completion[slice(*span)]
 
 
 def visible(text: str) -> str:
