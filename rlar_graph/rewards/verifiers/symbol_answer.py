@@ -13,7 +13,7 @@ from rlar_graph.rewards.verifiers.final_answer import final_answer
 from rlar_graph.rewards.verifiers.word_form import symbols
 
 _MARKER = re.compile(
-    r"\b(?:answer|result|output|solution|state|grid|matrix|sequence|string|word|path|list|moves?|completion|expression)"
+    r"\b(?:answer|result|output|solution|state|grid|matrix|sequence|string|words?|path|list|order|moves?|completion|expression)"
     r"[*_]{0,2}(?:\s(?:is|are|becomes|would be|will be)\b|\s?[*_]{0,2}[:=])[*_]{0,2}[:\s]{0,4}",
     re.IGNORECASE,
 )
@@ -24,17 +24,17 @@ _DOUBT = re.compile(r"\b(?:wait|actually|scratch that|correction|sorry|mistake|o
 def gives_symbols(said: str, reference: str) -> bool:
     """Tell whether what was said is, or is marked as, the reference."""
     target = symbols(reference)
-    if symbols(said) == target or symbols(_bare(said)) == target:
+    if symbols(said) == target or symbols(bare(said)) == target:
         return True
-    return any(symbols(text) == target for text in _last_marked(said))
+    return any(symbols(text) == target for text in marked_texts(said))
 
 
-def _last_marked(said: str) -> list[str]:
+def marked_texts(said: str) -> list[str]:
     """Return the ways to read the last marked answer: all after the marker, its first paragraph, its first line."""
     tags = list(_TAG.finditer(said))
     if tags:
         opening = tags[-2] if len(tags) > 1 and tags[-1][0].startswith("</") else tags[-1]
-        return [_bare(said[opening.end() : tags[-1].start() if opening is not tags[-1] else None])]
+        return [bare(said[opening.end() : tags[-1].start() if opening is not tags[-1] else None])]
     blocks = fenced_blocks(said)
     if blocks and not said.rpartition("```")[2].strip():
         return [blocks[-1].source] if len({block.source for block in blocks}) <= 2 else []
@@ -50,10 +50,10 @@ def _last_marked(said: str) -> list[str]:
     found = [rest]
     found += [line] if not _DOUBT.search(after_line) else []
     found += [paragraph] if not _DOUBT.search(after_paragraph) else []
-    return [form for text in found for form in (text, _bare(text))]
+    return [form for text in found for form in (text, bare(text))]
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Return a text without the code ticks, dollars, emphasis or full stop around it."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```"):
