@@ -1,0 +1,183 @@
+"""The command line, as a person runs it: real processes, real files, exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rlar_graph.registry import open_registry
+
+SUM = {"id": "sum", "prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
+POEM = {"id": "poem", "prompt": "Write a poem.", "completions": ["Rain falls."]}
+
+
+def rlar(*arguments: str, cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rlar_graph.cli", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=stdin, timeout=100)
+
+
+def write(path: Path, *records: object) -> str:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def test_score_shows_a_table_and_explains_abstentions(tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", SUM, POEM)
+    done = rlar("score", file, "--out", "scores.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "maths v1" in done.stdout
+    assert "An abstention is not a zero" in done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["sum", "poem"]
+    assert [score["value"] for score in lines[0]["scores"]] == [1.0, 0.0]
+    assert lines[1]["scores"][0]["abstained"].startswith("no tool serves")
+
+
+def test_score_speaks_json_on_stdout_only(tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", SUM)
+    done = rlar("score", file, "--json", "--quiet", cwd=tmp_path)
+    (row,) = json.loads(done.stdout)["signatures"]
+    assert (row["signature"], row["tool"], row["completions"], row["mean"]) == (
+        "math/number/reference/und",
+        "maths v1",
+        2,
+        0.5,
+    )
+    assert done.stderr == ""
+
+
+def test_score_reads_standard_input(tmp_path: Path) -> None:
+    done = rlar("score", "-", "--json", cwd=tmp_path, stdin=json.dumps(SUM))
+    assert json.loads(done.stdout)["signatures"][0]["completions"] == 2
+
+
+def test_explain_gives_one_line_a_prompt(tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", SUM, POEM)
+    done = rlar("score", file, "--explain", cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "line 1: math/number/reference/und -> maths v1: the reference is a number",
+        "line 2: open/text/none/und -> abstains: there is no evidence to rest a verdict on",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("{not json", "in.jsonl, line 2: is not JSON"),
+        ("[1, 2]", "in.jsonl, line 2: must be a JSON object"),
+        ('{"completions": ["a"]}', "in.jsonl, line 2, field 'prompt'"),
+        ('{"prompt": "p", "completions": []}', "in.jsonl, line 2, field 'completions'"),
+        ('{"prompt": "p", "completions": ["a"], "tests": 4}', "in.jsonl, line 2, field 'tests'"),
+    ],
+)
+def test_a_bad_line_is_named_and_what_came_before_is_kept(tmp_path: Path, second: str, message: str) -> None:
+    (tmp_path / "in.jsonl").write_text(json.dumps(SUM) + "\n" + second + "\n" + json.dumps(SUM) + "\n")
+    done = rlar("score", "in.jsonl", "--out", "out.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["scores"][0]["value"] == 1.0
+
+
+def test_a_missing_or_cut_off_file_is_named(tmp_path: Path) -> None:
+    done = rlar("score", "nowhere.jsonl", "--out", "out.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nowhere.jsonl: cannot be read" in done.stderr
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(json.dumps(SUM).encode() * 50)[:-20])
+    done = rlar("score", "cut.jsonl.gz", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cut.jsonl.gz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_that_fails_at_once_destroys_no_older_results(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text("earlier results\n")
+    done = rlar("score", "nowhere.jsonl", "--out", "out.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert (tmp_path / "out.jsonl").read_text() == "earlier results\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_leaves_whole_lines_and_a_registry_that_opens(tmp_path: Path, how: signal.Signals) -> None:
+    records = [SUM | {"id": f"{n}", "prompt": f"What is {n} + 2?", "reference": str(n + 2)} for n in range(20_000)]
+    file = write(tmp_path / "in.jsonl", *records)
+    command = [sys.executable, "-m", "rlar_graph.cli", "score", file, "--out", "out.jsonl", "--quiet"]
+    run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
+    out = tmp_path / "out.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (out.exists() and out.stat().st_size > 50_000):
+        time.sleep(0.02)
+    os.kill(run.pid, how)
+    _, talk = run.communicate(timeout=30)
+    assert run.returncode == (130 if how == signal.SIGINT else -how)
+    assert b"Traceback" not in talk
+    text = out.read_text()
+    whole = text[: text.rindex("\n")].splitlines()
+    assert 100 < len(whole) < 20_000
+    assert [json.loads(line)["id"] for line in whole] == [str(n) for n in range(len(whole))]
+    with open_registry(f"sqlite:///{tmp_path}/rlar.db") as registry:
+        assert [tool.name for tool in registry.tools()] == ["maths"]
+
+
+def test_eval_writes_the_published_figures(tmp_path: Path) -> None:
+    labelled = {"id": "1", "prompt": "What is 2 + 2?", "reference": "4", "chosen": ["4"], "rejected": ["5", "6"]}
+    unlabelled = {"id": "2", "prompt": "Write a poem.", "reference": None, "chosen": ["Rain."], "rejected": ["Sun."]}
+    tempting = unlabelled | {"task": "math", "source": "gsm8k"}
+    with gzip.open(tmp_path / "set.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(record) + "\n" for record in (labelled, unlabelled, tempting))
+    done = rlar("eval", "set.jsonl.gz", "--json", "figures.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (figures,) = json.loads((tmp_path / "figures.json").read_text())["files"]
+    assert (figures["items"], figures["completions"], figures["abstained"]) == (3, 7, 4)
+    assert (figures["pair_accuracy"], figures["pair_accuracy_strict"]) == (1.0, 0.5)
+    assert (figures["bon_accuracy"], figures["bon_accuracy_strict"]) == (1.0, pytest.approx(1 / 3))
+    assert (figures["pointwise_accuracy"], figures["pointwise_accuracy_strict"]) == (1.0, pytest.approx(3 / 7))
+    assert (figures["tpr"], figures["tnr"]) == (1.0, 1.0)
+    assert figures["tools"] == {
+        "maths v1": {"completions": 3, "abstained": 0},
+        "none": {"completions": 4, "abstained": 4},
+    }
+
+
+def test_prepare_and_tools(tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", SUM, POEM)
+    assert json.loads(rlar("prepare", file, "--json", cwd=tmp_path).stdout)["covered"] == 0.5
+    assert "maths" in rlar("tools", "list", cwd=tmp_path).stdout
+    shown = rlar("tools", "show", "maths", cwd=tmp_path).stdout
+    assert "admitted" in shown.lower()
+    assert rlar("tools", "quarantine", "maths", "--reason", "a test", cwd=tmp_path).returncode == 0
+    assert "quarantined" in rlar("tools", "list", cwd=tmp_path).stdout
+    assert "a test" in rlar("tools", "history", "maths", cwd=tmp_path).stdout
+    assert rlar("tools", "promote", "maths", "1", cwd=tmp_path).returncode == 0
+    missing = rlar("tools", "show", "nothing", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "nothing" in missing.stderr
+
+
+def test_tools_test_runs_the_gate_again(tmp_path: Path) -> None:
+    done = rlar("tools", "test", "list_answer", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_doctor_reports_the_sandbox(tmp_path: Path) -> None:
+    done = rlar("doctor", "--json", cwd=tmp_path)
+    findings = {finding["what"].strip(): finding for finding in json.loads(done.stdout)["findings"]}
+    assert findings["registry"]["state"] == "ok"
+    assert findings["sandbox"]["state"] == "ok"
+    assert done.returncode == 0
+
+
+def test_settings_that_cannot_be_are_named(tmp_path: Path) -> None:
+    (tmp_path / "rlar.toml").write_text("workers = 0\n")
+    done = rlar("doctor", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "workers" in done.stderr
