@@ -41,6 +41,70 @@ class Scored(TypedDict):
     """What the tool found."""
 
 
+class Draft(TypedDict):
+    """A reward tool that is being made, before the gate has decided."""
+
+    name: str
+    """Its name in the registry."""
+    kind: str
+    """``verifier``, ``reward_model`` or ``judge``."""
+    summary: str
+    """One sentence for people."""
+    source: str
+    """Everything that decides its scores: code, or JSON of a rubric or of a model's revision and settings."""
+    prompt_hash: str
+    """SHA-256 of the prompt document it was made from; empty where none was."""
+    model: str
+    """The language model that wrote it, or the reward model it is."""
+
+
+class FamilyTask(TypedDict):
+    """What one branch is asked to do: find a reward tool for one family of prompts."""
+
+    family: str
+    """Registry key of the family: ``source:NAME`` from the data, else ``family:HASH`` found by the planner."""
+    signature: str
+    """Key of the signature its prompts share."""
+    examples: list[dict[str, object]]
+    """A few of its rollouts, as records; never more than :data:`MAX_EXAMPLES`."""
+    kinds: list[str]
+    """Kinds of tool still to try, the best first."""
+
+
+class FamilyOutcome(TypedDict):
+    """What came of one branch."""
+
+    family: str
+    """Registry key of the family."""
+    tool: str | None
+    """Name and version of the tool that serves it now."""
+    why: str
+    """Why it was admitted, or why nothing could be."""
+
+
+class AcquireState(FamilyTask, total=False):
+    """What the nodes of one branch share."""
+
+    draft: Draft | None
+    """Written by ``code_writer``, ``judge_writer`` and ``rm_evaluator``: the tool to be tested."""
+    attempt: int
+    """Written by ``code_writer``: how many drafts there were, 1 for the first."""
+    report: str | None
+    """Written by ``verifier_tester``: the admission report as JSON, the deciding probes' texts left out."""
+    admitted: bool
+    """Written by ``verifier_tester``: whether the draft passed the gate."""
+    failures: list[str]
+    """Written by ``verifier_tester``: what failed on *visible* probes, for the writer to learn from."""
+    refused: str | None
+    """Written by whichever node cannot go on with this kind: why; the next kind is tried."""
+    outcomes: list[FamilyOutcome]
+    """Written by the registrar."""
+
+
+MAX_EXAMPLES = 32
+"""Rollouts of a family that a branch is given to look at."""
+
+
 class GraphInput(TypedDict):
     """What a caller hands in."""
 
