@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
 Status: TypeAlias = Literal["ok", "error", "timeout", "memory", "crashed", "invalid", "refused"]
+Fault: TypeAlias = Literal["", "program", "sandbox"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +21,16 @@ class Limits:
     """What one call may use. A call that goes over is stopped by a kill, not asked to stop."""
 
     seconds: float = 5.0
-    """Wall-clock seconds for one call (for :meth:`Sandbox.run_tests`, for the whole test run)."""
+    """Wall-clock seconds for one call (for :meth:`Sandbox.run_tests`, for the whole test run). Defining the source
+    counts as a call of its own."""
     memory_mb: int = 512
     """Address space in MiB, beyond what the interpreter itself has mapped."""
     output_kb: int = 64
     """KiB of printed output kept; the rest is dropped without stopping the program."""
     disk_mb: int = 0
-    """MiB of scratch space; 0 means that nothing can be written anywhere."""
+    """MiB of scratch space; 0 means that nothing can be written anywhere. The process engine refuses any other."""
     processes: int = 0
-    """Further processes or threads the program may start; 0 means none."""
+    """Further processes or threads the program may start; 0 means none. The process engine refuses any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,25 @@ class Outcome:
     total: int = 0
     """Tests counted (test runs only)."""
     attested: bool = True
-    """False when candidate and grader had to share a process: the program could have forged its own pass."""
+    """False when the program could have forged its own result: it shared a process with its grader, or nothing
+    confined it."""
+    fault: Fault = ""
+    """Whose fault a missing or partial result is. ``program``: what the code under test did, so a verifier may
+    call it wrong. ``sandbox``: the engine's, the tests' or the caller's, so a verifier must abstain."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestJob:
+    """One program to be run against tests it cannot see."""
+
+    __test__ = False  # pytest must not collect it
+
+    source: str
+    """The program."""
+    tests: object
+    """What it must pass; the forms are listed at :meth:`Sandbox.run_tests`."""
+    entry_point: str | None = None
+    """Name of the function under test; found in the tests where it is not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +107,26 @@ class Sandbox(Protocol):
     """Runs untrusted Python. Safe to share between threads; a context manager that ends its processes."""
 
     def call(
-        self, source: str, function: str, arguments: Mapping[str, object], limits: Limits = ...
+        self,
+        source: str,
+        function: str,
+        arguments: Mapping[str, object],
+        limits: Limits = ...,
+        *,
+        fresh: bool = False,
     ) -> Outcome:
-        """Define ``source`` in a worker and call ``function(**arguments)``; its number is the outcome's value."""
+        """Define ``source`` in a worker and call ``function(**arguments)``; its number is the outcome's value.
+
+        Args:
+            source: Python that defines ``function``. Code that runs a completion (exec, eval, compile) is refused.
+            function: Name of the function to call.
+            arguments: Keyword arguments made of None, bool, int, float, str, bytes and containers of them.
+            limits: What the call may use.
+            fresh: Use a new process for this call alone, for code that keeps state between calls.
+
+        Returns:
+            The outcome; only exact, finite int, float and bool values are ``ok``.
+        """
         ...
 
     def call_batch(
@@ -98,14 +135,42 @@ class Sandbox(Protocol):
         function: str,
         arguments: Sequence[Mapping[str, object]],
         limits: Limits = ...,
+        *,
+        fresh: bool = False,
     ) -> list[Outcome]:
         """Call ``function`` once per mapping, in order; limits hold per call and one bad call spoils no other."""
         ...
 
     def run_tests(
-        self, source: str, tests: object, entry_point: str | None = None, limits: Limits = ...
+        self,
+        source: str,
+        tests: object,
+        entry_point: str | None = None,
+        limits: Limits = ...,
+        *,
+        same_process: bool = False,
     ) -> Outcome:
-        """Run the program ``source`` against ``tests`` it cannot see; value is the fraction of tests passed."""
+        """Run the program ``source`` against ``tests`` it cannot see; value is the fraction of tests passed.
+
+        ``ok`` means that grading ran to its end. A program that hangs, dies, eats its memory or cannot be loaded
+        gives ``timeout``, ``crashed``, ``memory`` or ``error`` with fault ``program``: it failed its tests. Fault
+        ``sandbox`` says nothing about the program.
+
+        Args:
+            source: The program.
+            tests: Python text (a ``check(candidate)`` function, asserts, ``test_*`` functions or a
+                ``unittest.TestCase``); a list of assert statements; or input/output pairs: a list of
+                ``{"input", "output"}`` dicts, a list of two-element lists, or ``{"inputs": [...], "outputs": [...]}``
+                (with ``entry_point`` or ``fn_name``: call arguments and results).
+            entry_point: Name of the function under test.
+            limits: What the whole run may use.
+            same_process: Run program and tests in one process, for tests that need classes or callables from the
+                program. Such a program can forge its verdict, so the outcome is not attested.
+        """
+        ...
+
+    def run_tests_batch(self, jobs: Sequence[TestJob], limits: Limits = ...) -> list[Outcome]:
+        """Grade many programs in parallel, in order, as :meth:`run_tests` grades one."""
         ...
 
     def report(self) -> SandboxReport:
@@ -113,7 +178,7 @@ class Sandbox(Protocol):
         ...
 
     def close(self) -> None:
-        """End every process; calls in flight end as ``crashed``."""
+        """End every process; calls in flight end as ``crashed`` with fault ``sandbox``."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -1,0 +1,197 @@
+"""One batch of calls, driven over several workers by the calling thread.
+
+Calls go out in chunks, two to a worker, so that no worker waits while the trainer packs the next. The clock of a call is
+the worker's progress: when the record count stands still for longer than the limit, the worker is killed, the call it
+stood at is the culprit, and the calls behind it go to a new worker.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from rlar_graph.errors import SandboxClosed
+from rlar_graph.sandbox.base import Limits, Outcome
+from rlar_graph.sandbox.plain import packer
+from rlar_graph.sandbox.pool import Pool, Verifier
+from rlar_graph.sandbox.wire import BATCH_BYTES, BATCH_CALLS, INBOX_BYTES
+from rlar_graph.sandbox.worker import Batch, Worker, wait_any
+
+_TICK = 0.02
+_TRIM_BYTES = 1 << 20
+
+
+class BatchRun:
+    """The state of one :meth:`run`; used once, by one thread."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        verifier: Verifier,
+        function: str,
+        arguments: Sequence[Mapping[str, object]],
+        limits: Limits,
+    ) -> None:
+        self._pool, self._verifier, self._limits = pool, verifier, limits
+        self._name = function.encode("utf-8", "replace")
+        self._arguments = arguments
+        self._outcomes: list[Outcome | None] = [None] * len(arguments)
+        self._pending: deque[int] = deque(range(len(arguments)))
+        self._pack = packer().pack
+        self._workers: list[Worker] = []
+        self._large: set[Worker] = set()
+        self._chunk = BATCH_CALLS
+        self._tick = min(_TICK, limits.seconds / 4)
+
+    def run(self) -> list[Outcome]:
+        """Run every call; one outcome each, in order."""
+        count = len(self._arguments)
+        permits = self._pool.acquire(max(1, min(self._pool.workers, count)))
+        # Chunks small enough that workers end together, large enough that waking one up costs nothing.
+        self._chunk = max(1, min(BATCH_CALLS, -(-count // (4 * permits))))
+        try:
+            self._drive(permits)
+        except SandboxClosed:
+            self._fill(Outcome("crashed", None, "the sandbox was closed", fault="sandbox"))
+        finally:
+            for worker in list(self._workers):
+                self._drop(worker)
+            self._pool.release(permits)
+        return [outcome or _LOST for outcome in self._outcomes]
+
+    def _drive(self, permits: int) -> None:
+        while self._pending or any(worker.batches for worker in self._workers):
+            while self._pending and len(self._workers) < permits and len(self._pending) > 0:
+                if not self._hire():
+                    return
+            for worker in self._workers:
+                self._feed(worker)
+            busy = [worker for worker in self._workers if worker.batches]
+            if not busy:
+                continue
+            for worker in wait_any(busy, self._tick):
+                if worker.finished():
+                    self._collect(worker)
+                else:
+                    self._bury(worker, "crashed", "the process ended during the call")
+            self._watch()
+        for worker in list(self._workers):
+            self._workers.remove(worker)
+            if worker in self._large:
+                worker.trim()
+            self._pool.give(self._verifier, worker)
+
+    def _hire(self) -> bool:
+        """Get one more worker; False when the source cannot be defined, which then is every call's outcome."""
+        worker, loaded = self._pool.take(self._verifier)
+        problem = None if loaded else worker.load(self._limits.seconds)
+        if problem is None:
+            self._workers.append(worker)
+            return True
+        self._pool.discard(worker)
+        if self._pool.closed:
+            raise SandboxClosed("the sandbox is closed")
+        self._fill(problem)
+        return False
+
+    def _feed(self, worker: Worker) -> None:
+        while self._pending and (slot := worker.free_slot()) is not None:
+            indices, payloads = self._take_chunk()
+            if indices:
+                worker.send(self._name, payloads, indices, slot)
+                if sum(map(len, payloads)) > _TRIM_BYTES:
+                    self._large.add(worker)
+
+    def _take_chunk(self) -> tuple[list[int], list[bytes]]:
+        indices: list[int] = []
+        payloads: list[bytes] = []
+        size, pending, pack = 0, self._pending, self._pack
+        while pending and len(indices) < self._chunk and size < BATCH_BYTES:
+            index = pending.popleft()
+            try:
+                payload = pack(self._arguments[index])
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                self._outcomes[index] = _refuse(f"the arguments cannot be sent: {error}")
+                continue
+            if len(payload) + len(self._name) > INBOX_BYTES:
+                self._outcomes[index] = _refuse(f"the arguments take more than {INBOX_BYTES >> 20} MiB")
+                continue
+            if size + len(payload) + len(self._name) > INBOX_BYTES:
+                pending.appendleft(index)
+                break
+            indices.append(index)
+            payloads.append(payload)
+            size += len(payload)
+        return indices, payloads
+
+    def _collect(self, worker: Worker) -> None:
+        batch = worker.batches.popleft()
+        outcomes = worker.harvest(batch)
+        self._keep(batch, outcomes)
+        if worker.batches:
+            worker.batches[0].since = worker.batches[0].started = time.monotonic()
+        if len(outcomes) != len(batch.indices):
+            # It said it was done without a record for every call: nothing more it says can be believed.
+            self._outcomes[batch.indices[len(outcomes)]] = Outcome(
+                "crashed", None, "the worker broke its protocol", fault="program"
+            )
+            self._requeue(batch.indices[len(outcomes) + 1 :])
+            self._drop(worker)
+        elif any(outcome.status == "memory" for outcome in outcomes):
+            self._drop(worker)  # what an allocation failure left behind in the interpreter is anyone's guess
+
+    def _watch(self) -> None:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.batches and worker.progress(worker.batches[0], now) > self._limits.seconds:
+                self._bury(worker, "timeout", f"over {self._limits.seconds:g} s")
+
+    def _bury(self, worker: Worker, status: str, detail: str) -> None:
+        """End a worker; keep its whole results, blame the call it stood at, send the rest to another."""
+        worker.kill()
+        batch = worker.batches.popleft()
+        self._drop_records(worker, batch, status, detail)
+        self._drop(worker)
+        if self._pool.closed:
+            raise SandboxClosed("the sandbox is closed")
+
+    def _drop_records(self, worker: Worker, batch: Batch, status: str, detail: str) -> None:
+        spent = time.monotonic() - batch.since
+        outcomes = worker.harvest(batch)
+        self._keep(batch, outcomes)
+        rest = batch.indices[len(outcomes) :]
+        if rest:
+            self._outcomes[rest[0]] = (
+                Outcome("timeout", None, detail, spent, fault="program")
+                if status == "timeout"
+                else Outcome("crashed", None, detail, spent, fault="program")
+            )
+            self._requeue(rest[1:])
+
+    def _keep(self, batch: Batch, outcomes: list[Outcome]) -> None:
+        for index, outcome in zip(batch.indices, outcomes, strict=False):
+            self._outcomes[index] = outcome
+
+    def _requeue(self, indices: Sequence[int]) -> None:
+        self._pending.extendleft(reversed(indices))
+
+    def _drop(self, worker: Worker) -> None:
+        for batch in reversed(worker.batches):
+            self._requeue(batch.indices)
+        worker.batches.clear()
+        self._workers.remove(worker)
+        self._pool.discard(worker)
+
+    def _fill(self, outcome: Outcome) -> None:
+        for worker in list(self._workers):
+            self._drop(worker)
+        self._pending.clear()
+        self._outcomes = [found or outcome for found in self._outcomes]
+
+
+_LOST = Outcome("crashed", None, "no result", fault="sandbox")
+
+
+def _refuse(why: str) -> Outcome:
+    return Outcome("refused", None, why, fault="sandbox")

@@ -1,0 +1,59 @@
+"""A fresh call: one process for one call, for verifiers that keep state between calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rlar_graph.errors import SandboxClosed
+from rlar_graph.sandbox.base import Limits, Outcome
+from rlar_graph.sandbox.plain import pack
+from rlar_graph.sandbox.pool import Pool, Verifier
+from rlar_graph.sandbox.wire import INBOX_BYTES
+from rlar_graph.sandbox.worker import Worker, wait_any
+
+
+def fresh_call(
+    pool: Pool, verifier: Verifier, function: str, arguments: Mapping[str, object], limits: Limits
+) -> Outcome:
+    """Fork a worker, run one call in it, end it."""
+    name = function.encode("utf-8", "replace")
+    try:
+        payload = pack(arguments)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return Outcome("refused", None, f"the arguments cannot be sent: {error}", fault="sandbox")
+    if len(payload) + len(name) > INBOX_BYTES:
+        return Outcome(
+            "refused", None, f"the arguments take more than {INBOX_BYTES >> 20} MiB", fault="sandbox"
+        )
+    permits = pool.acquire(1)
+    try:
+        worker = pool.fork(verifier)
+        try:
+            # The call is in the worker's hands before its source is defined: one wake-up less.
+            worker.send(name, [payload], [0], 0)
+            outcome = worker.load(limits.seconds) or _result(worker, limits)
+        finally:
+            pool.discard(worker)
+    except SandboxClosed:
+        return _CLOSED
+    finally:
+        pool.release(permits)
+    return _CLOSED if pool.closed and outcome.status == "crashed" else outcome
+
+
+_CLOSED = Outcome("crashed", None, "the sandbox was closed", fault="sandbox")
+
+
+def _result(worker: Worker, limits: Limits) -> Outcome:
+    batch = worker.batches[0]
+    batch.started = begun = time.monotonic()
+    ready = wait_any([worker], limits.seconds)
+    worker.kill()
+    outcomes = worker.harvest(batch) if not ready or worker.finished() else []
+    if outcomes:
+        return outcomes[0]
+    spent = time.monotonic() - begun
+    if not ready:
+        return Outcome("timeout", None, f"over {limits.seconds:g} s", spent, fault="program")
+    return Outcome("crashed", None, "the process ended during the call", spent, fault="program")

@@ -1,0 +1,153 @@
+"""The process engine: the sandbox contract over zygotes on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from rlar_graph.errors import SandboxClosed, SandboxUnavailable
+from rlar_graph.sandbox.base import Limits, Outcome, SandboxReport, TestJob
+from rlar_graph.sandbox.batch import BatchRun
+from rlar_graph.sandbox.fresh import fresh_call
+from rlar_graph.sandbox.pool import Pool, verifier_for
+from rlar_graph.sandbox.trial import Trials
+
+DEFAULT = Limits()
+
+
+class ProcessSandbox:
+    """Runs untrusted Python in confined processes of this machine."""
+
+    def __init__(self, workers: int = 2, *, confine: bool = True) -> None:
+        """Start the light zygote and attack it.
+
+        Args:
+            workers: Processes that may work at once.
+            confine: False for the ``unsafe`` engine.
+
+        Raises:
+            SandboxUnavailable: A layer below the minimum is missing.
+        """
+        self._pool = Pool(workers, confine=confine)
+        self._confine = confine
+        self._trials = Trials(self._pool)
+        self._report = self._inspect()
+
+    def _inspect(self) -> SandboxReport:
+        try:
+            zygote = self._pool.zygote("light")
+        except BaseException:
+            self._pool.close()
+            raise
+        report = SandboxReport(
+            "process" if self._confine else "unsafe", not zygote.escaped, zygote.layers, zygote.escaped
+        )
+        if self._confine and zygote.escaped:
+            self._pool.close()
+            raise SandboxUnavailable(f"code in the sandbox could still {', '.join(zygote.escaped)}")
+        return report
+
+    def call(
+        self,
+        source: str,
+        function: str,
+        arguments: Mapping[str, object],
+        limits: Limits = DEFAULT,
+        *,
+        fresh: bool = False,
+    ) -> Outcome:
+        """As :meth:`rlar_graph.sandbox.base.Sandbox.call`."""
+        return self.call_batch(source, function, [arguments], limits, fresh=fresh)[0]
+
+    def call_batch(
+        self,
+        source: str,
+        function: str,
+        arguments: Sequence[Mapping[str, object]],
+        limits: Limits = DEFAULT,
+        *,
+        fresh: bool = False,
+    ) -> list[Outcome]:
+        """As :meth:`rlar_graph.sandbox.base.Sandbox.call_batch`."""
+        self._check_open()
+        refusal = refuse_limits(limits)
+        if refusal is not None:
+            return [refusal] * len(arguments)
+        if not arguments:
+            return []
+        verifier = verifier_for(source, limits.memory_mb)
+        if fresh:
+            jobs = [
+                lambda each=each: fresh_call(self._pool, verifier, function, each, limits)
+                for each in arguments
+            ]
+            outcomes = self._spread(jobs)
+        else:
+            outcomes = BatchRun(self._pool, verifier, function, arguments, limits).run()
+        return outcomes if self._confine else [_stamp(outcome) for outcome in outcomes]
+
+    def run_tests(
+        self,
+        source: str,
+        tests: object,
+        entry_point: str | None = None,
+        limits: Limits = DEFAULT,
+        *,
+        same_process: bool = False,
+    ) -> Outcome:
+        """As :meth:`rlar_graph.sandbox.base.Sandbox.run_tests`."""
+        self._check_open()
+        outcome = refuse_limits(limits) or self._trials.run(source, tests, entry_point, limits, same_process)
+        return outcome if self._confine else _stamp(outcome)
+
+    def run_tests_batch(self, jobs: Sequence[TestJob], limits: Limits = DEFAULT) -> list[Outcome]:
+        """As :meth:`rlar_graph.sandbox.base.Sandbox.run_tests_batch`."""
+        self._check_open()
+        return self._spread(
+            [lambda job=job: self.run_tests(job.source, job.tests, job.entry_point, limits) for job in jobs]
+        )
+
+    def _spread(self, jobs: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
+        if len(jobs) < 2 or self._pool.workers == 1:
+            return [job() for job in jobs]
+        with ThreadPoolExecutor(min(self._pool.workers, len(jobs)), "rlar-sandbox") as threads:
+            return list(threads.map(lambda job: job(), jobs))
+
+    def report(self) -> SandboxReport:
+        """As :meth:`rlar_graph.sandbox.base.Sandbox.report`."""
+        return self._report
+
+    def close(self) -> None:
+        """As :meth:`rlar_graph.sandbox.base.Sandbox.close`."""
+        self._pool.close()
+        self._trials.close()
+
+    def _check_open(self) -> None:
+        if self._pool.closed:
+            raise SandboxClosed("the sandbox is closed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def refuse_limits(limits: Limits) -> Outcome | None:
+    """Why a call with these limits cannot run here; None when it can."""
+    problem = ""
+    if limits.seconds <= 0 or limits.memory_mb <= 0:
+        problem = "limits must be positive"
+    elif limits.disk_mb or limits.processes:
+        problem = "the process engine gives no scratch space and no further processes: set disk_mb and processes to 0"
+    return Outcome("refused", None, problem, fault="sandbox") if problem else None
+
+
+def _stamp(outcome: Outcome) -> Outcome:
+    """Mark a result that nothing confined."""
+    return replace(outcome, attested=False, detail=f"unsafe; {outcome.detail}".rstrip("; "))

@@ -1,0 +1,222 @@
+"""The trainer's handle on one worker: a child that has defined one verifier and serves batches of calls to it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from struct import iter_unpack
+
+from rlar_graph.sandbox.base import Outcome, Status
+from rlar_graph.sandbox.launcher import Child, Zygote
+from rlar_graph.sandbox.memory import sealed_file, shared_pages
+from rlar_graph.sandbox.wire import (
+    DOORBELL,
+    INBOX,
+    INBOX_BYTES,
+    LOADED,
+    RECORD,
+    SHARED_BYTES,
+    SLOT_BYTES,
+    SLOTS,
+    TEXT_BYTES,
+    TEXTS,
+    Code,
+    Kind,
+)
+
+_INBOX_MB = SHARED_BYTES >> 20
+_STATUS: dict[int, Status] = {
+    Code.OK: "ok",
+    Code.ERROR: "error",
+    Code.MEMORY: "memory",
+    Code.INVALID: "invalid",
+    Code.REFUSED: "refused",
+    Code.CRASHED: "crashed",
+}
+_DONE = b"D"
+
+
+@dataclass(slots=True)
+class Batch:
+    """Calls that a worker holds and has not finished."""
+
+    indices: Sequence[int]
+    """Places of the calls in the caller's list."""
+    slot: int
+    """Which half of the shared memory it uses."""
+    seen: int = 0
+    """Records counted so far."""
+    since: float = 0.0
+    """When the count last changed: a call's clock starts when the call before it ends."""
+    started: float = 0.0
+    """When the worker began with it."""
+
+
+def text_of(raw: bytes) -> str:
+    """A text that a child wrote: bounded, always printable."""
+    text = raw.rstrip(b"\0").decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+class Worker:
+    """One worker process. Used by one thread at a time."""
+
+    def __init__(self, zygote: Zygote, source: bytes, memory_mb: int) -> None:
+        """Fork a worker and hand it its source; :meth:`load` waits for it."""
+        self.calls = 0
+        self.batches: deque[Batch] = deque()
+        shared, self._memory = shared_pages(SHARED_BYTES)
+        ours, theirs = socket.socketpair()
+        self.bell = ours
+        try:
+            self._child: Child = zygote.spawn(
+                Kind.WORKER,
+                memory_mb + _INBOX_MB,
+                0,
+                [source_file := sealed_file(source), shared, theirs.fileno()],
+            )
+        except BaseException:
+            ours.close()
+            self._memory.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(shared)
+            os.close(source_file)
+
+    def load(self, seconds: float) -> Outcome | None:
+        """Wait until the source is defined.
+
+        Returns:
+            None when it is; else what came of it.
+        """
+        begun = time.monotonic()
+        self.bell.settimeout(seconds)
+        try:
+            answer = self.bell.recv(LOADED.size)
+        except TimeoutError:
+            self._child.kill()
+            spent = time.monotonic() - begun
+            return Outcome("timeout", None, f"the source took over {seconds:g} s", spent, fault="program")
+        except OSError:
+            answer = b""
+        finally:
+            self.bell.settimeout(None)
+        spent = time.monotonic() - begun
+        if len(answer) != LOADED.size:
+            return Outcome(
+                "crashed", None, "the process ended while the source was defined", spent, fault="program"
+            )
+        code, raw = LOADED.unpack(answer)
+        if code == Code.OK:
+            return None
+        return Outcome(_STATUS.get(code, "error"), None, text_of(raw), spent, fault="program")
+
+    def free_slot(self) -> int | None:
+        """A slot that holds no batch."""
+        used = {batch.slot for batch in self.batches}
+        return next((slot for slot in range(SLOTS) if slot not in used), None)
+
+    def send(self, function: bytes, payloads: Sequence[bytes], indices: Sequence[int], slot: int) -> None:
+        """Hand over a batch. What the worker's death keeps from arriving shows when the batch is looked at."""
+        base = slot * SLOT_BYTES
+        self._memory[base : base + RECORD.size * len(payloads)] = bytes(RECORD.size * len(payloads))
+        block = b"".join((function, *payloads))
+        start = INBOX + slot * INBOX_BYTES
+        self._memory[start : start + len(block)] = block
+        now = time.monotonic()
+        self.batches.append(Batch(indices, slot, since=now, started=now))
+        self.calls += len(payloads)
+        try:
+            self.bell.send(DOORBELL.pack(slot, len(payloads), len(block), len(function)))
+        except OSError:
+            return
+
+    def finished(self) -> bool:
+        """Take the worker's word that its oldest batch is done; False when it hung up or talks nonsense."""
+        try:
+            return self.bell.recv(1, socket.MSG_DONTWAIT) == _DONE
+        except OSError:
+            return False
+
+    def progress(self, batch: Batch, now: float) -> float:
+        """Seconds since the batch last advanced."""
+        base, total = batch.slot * SLOT_BYTES, len(batch.indices)
+        seen = batch.seen
+        while seen < total:
+            at = base + seen * RECORD.size + RECORD.size - 4
+            if int.from_bytes(self._memory[at : at + 4], "little") != seen + 1:
+                break
+            seen += 1
+        if seen != batch.seen:
+            batch.seen, batch.since = seen, now
+        return now - batch.since
+
+    def harvest(self, batch: Batch) -> list[Outcome]:
+        """The outcomes of a batch as far as they are whole: copied once, then checked."""
+        base, total = batch.slot * SLOT_BYTES, len(batch.indices)
+        copy = self._memory[base : base + total * RECORD.size]
+        each = (time.monotonic() - batch.started) / total
+        outcomes: list[Outcome] = []
+        common: dict[float, Outcome] = {}
+        for index, (value, code, mark) in enumerate(iter_unpack(RECORD.format, copy)):
+            if mark != index + 1:
+                break
+            if code == 0:
+                outcome = common.get(value)
+                # 0.0 and -0.0 are one key: nobody's reward depends on the sign of zero.
+                if outcome is None:
+                    outcome = self._checked(value, each)
+                    common[value] = outcome
+                outcomes.append(outcome)
+            else:
+                outcomes.append(self._broken(base, index, code, each))
+        return outcomes
+
+    @staticmethod
+    def _checked(value: float, seconds: float) -> Outcome:
+        if isfinite(value):
+            return Outcome("ok", value, "", seconds)
+        return Outcome("invalid", None, "not finite", seconds, fault="program")
+
+    def _broken(self, base: int, index: int, code: int, seconds: float) -> Outcome:
+        at = base + TEXTS + index * TEXT_BYTES
+        status = _STATUS.get(code, "invalid")
+        return Outcome(status, None, text_of(self._memory[at : at + TEXT_BYTES]), seconds, fault="program")
+
+    def kill(self) -> None:
+        """End the process now."""
+        self._child.kill()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self._child.wait(0.0)
+
+    def trim(self) -> None:
+        """Give pages that a very large argument touched back to the machine."""
+        self._memory.madvise(mmap.MADV_REMOVE, INBOX, SHARED_BYTES - INBOX)
+
+    def close(self) -> None:
+        """End the process and let go of everything shared with it."""
+        self._child.kill()
+        self._child.wait(1.0)
+        self._child.close()
+        self.bell.close()
+        self._memory.close()
+
+
+def wait_any(workers: Sequence[Worker], seconds: float) -> list[Worker]:
+    """The workers that finished a batch or hung up within ``seconds``."""
+    poller = select.poll()
+    by_number = {worker.bell.fileno(): worker for worker in workers}
+    for number in by_number:
+        poller.register(number, select.POLLIN)
+    return [by_number[number] for number, _ in poller.poll(max(0.0, seconds) * 1000)]
