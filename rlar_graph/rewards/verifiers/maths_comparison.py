@@ -1,0 +1,246 @@
+r"""Compares the shapes of two answers, the reference first: proven equal, proven different, or not known.
+
+Order matters in tuples and not in sets and lists; brackets matter in intervals; a common factor does not matter in
+equations. Units only decide where both sides name one of the same kind and they differ.
+
+Rounding follows math-verify: where one side is written as a decimal fraction, two numbers are the same if they
+agree in the sixth decimal place; here they must also agree to a relative 1e-5, since small numbers are not zero.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+
+from rlar_graph.rewards.verifiers.maths_shapes import Approximation, Group, Quantity, Relation, Shape, Words
+from rlar_graph.rewards.verifiers.maths_values import NotExact, TooLarge, Value, constant
+
+DECIMALS = 6
+"""Decimal places in which a rounded number has to agree, as in math-verify."""
+RELATIVE = Fraction(1, 100_000)
+"""Relative difference above which rounded numbers differ, however small they are."""
+
+
+class Ruling(StrEnum):
+    """What the cascade says of two answers."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+    EXCESSIVE = "excessive"
+
+
+_EQUAL, _DIFFERENT, _UNKNOWN = Ruling.EQUAL, Ruling.DIFFERENT, Ruling.UNKNOWN
+_SIZES = (
+    ("mm", "millimeters", "millimeter"), ("cm", "centimeters", "centimeter"), ("m", "meters", "meter", "metres"),
+    ("km", "kilometers", "kilometer"), ("inches", "inch", "in"), ("feet", "foot", "ft"), ("yards", "yard", "yd"),
+    ("miles", "mile", "mi"), ("seconds", "second", "sec"), ("minutes", "minute", "min"), ("hours", "hour", "hr"),
+    ("days", "day"), ("weeks", "week"), ("months", "month"), ("years", "year"), ("grams", "gram"),
+    ("kg", "kilograms", "kilogram"), ("pounds", "pound", "lb"), ("cents", "cent"), ("dollars", "dollar"),
+)  # fmt: skip
+_UNIT = {name: names[0] for names in _SIZES for name in names}
+
+
+def compare(wanted: Shape, given: Shape) -> Ruling:
+    """Compare two shapes, the reference first."""
+    try:
+        return _compare(wanted, given)
+    except (TooLarge, NotExact):
+        return _UNKNOWN
+
+
+def _compare(wanted: Shape, given: Shape) -> Ruling:
+    if isinstance(wanted, Approximation) or isinstance(given, Approximation):
+        return _approximations(wanted, given)
+    if isinstance(wanted, Words) or isinstance(given, Words):
+        same = isinstance(wanted, Words) and isinstance(given, Words) and wanted.text == given.text
+        return _EQUAL if same else _DIFFERENT
+    if isinstance(wanted, Group) or isinstance(given, Group):
+        return _groups(wanted, given)
+    if isinstance(wanted, Relation) or isinstance(given, Relation):
+        return _relations(wanted, given)
+    return _quantities(wanted, given)
+
+
+def _approximations(wanted: Shape, given: Shape) -> Ruling:
+    """Compare by the exact half; by the decimal half only where it does round the exact one."""
+    if isinstance(wanted, Approximation):
+        wanted = wanted.exact
+    if not isinstance(given, Approximation):
+        return _compare(wanted, given)
+    ruling = _compare(wanted, given.exact)
+    if (
+        ruling is not _DIFFERENT
+        or not isinstance(given.exact, Quantity)
+        or not isinstance(given.near, Quantity)
+    ):
+        return ruling
+    exact, near = given.exact.value.approximate(), given.near.value.approximate()
+    if exact is None or near is None or abs(exact - near) > 0.005 * abs(exact):
+        return ruling
+    return _compare(wanted, given.near)
+
+
+def _quantities(wanted: Quantity, given: Quantity) -> Ruling:
+    if wanted.base and given.base and wanted.base != given.base:
+        return _DIFFERENT
+    sizes = _UNIT.get(wanted.unit), _UNIT.get(given.unit)
+    if None not in sizes and sizes[0] != sizes[1]:
+        return _DIFFERENT
+    ruling = same_value(wanted.value, given.value)
+    if wanted.percent == given.percent or ruling is _EQUAL:
+        return ruling
+    hundredth = constant(Fraction(1, 100))
+    if wanted.percent:
+        return same_value(wanted.value * hundredth, given.value)
+    return same_value(wanted.value, given.value * hundredth)
+
+
+def same_value(wanted: Value, given: Value) -> Ruling:
+    """Compare two values: exactly, or within rounding where one is a decimal fraction."""
+    if wanted.equals(given):
+        return _EQUAL
+    if not (wanted.rounded or given.rounded):
+        return _DIFFERENT
+    left, right = wanted.rational(), given.rational()
+    if left is not None and right is not None:
+        close = abs(left - right) <= RELATIVE * max(abs(left), abs(right))
+        return _EQUAL if close and round(left, DECIMALS) == round(right, DECIMALS) else _DIFFERENT
+    near, here = wanted.approximate(), given.approximate()
+    if near is None or here is None:
+        return _UNKNOWN if wanted.letters() == given.letters() else _DIFFERENT
+    if max(abs(near), abs(here)) > 1e8:
+        return _UNKNOWN
+    close = abs(near - here) <= RELATIVE * max(abs(near), abs(here))
+    return _EQUAL if close and round(near, DECIMALS) == round(here, DECIMALS) else _DIFFERENT
+
+
+def _relations(wanted: Quantity | Relation, given: Quantity | Relation) -> Ruling:
+    if isinstance(wanted, Quantity):
+        if isinstance(given, Relation) and set(given.signs) == {"="}:
+            return _quantities(wanted, Quantity(given.sides[-1]))
+        return _DIFFERENT
+    if isinstance(given, Quantity):
+        return same_value(wanted.sides[-1], given.value) if _assigns(wanted) else _DIFFERENT
+    if _assigns(wanted) and _assigns(given):
+        if wanted.sides[0].equals(given.sides[0]):
+            return same_value(wanted.sides[-1], given.sides[-1])
+        return _UNKNOWN if len(wanted.sides[-1].letters() | given.sides[-1].letters()) else _DIFFERENT
+    if len(wanted.signs) == len(given.signs) == 1:
+        return _single_relations(wanted, given)
+    return _UNKNOWN
+
+
+def _assigns(relation: Relation) -> bool:
+    """Say whether a relation gives a letter its value."""
+    first = relation.sides[0]
+    return (
+        set(relation.signs) == {"="}
+        and len(first.top) == 1
+        and first.rational() is None
+        and first.equals(Value({key: Fraction(1) for key in first.top}, {(1, ()): Fraction(1)}))
+    )
+
+
+def _single_relations(wanted: Relation, given: Relation) -> Ruling:
+    """Compare two relations with one sign each by their differences; a common factor does not matter."""
+    sign, left = _standing(wanted)
+    other, right = _standing(given)
+    if sign != other:
+        return (
+            _UNKNOWN
+            if {sign, other} <= {"=", "\\ne"} or left.letters() != right.letters()
+            else _linear(left, right)
+        )
+    ratio = _ratio(left, right)
+    if ratio is not None and (ratio > 0 or sign in ("=", "\\ne")):
+        return _EQUAL
+    return _linear(left, right) if not (left.rounded or right.rounded) else _UNKNOWN
+
+
+def _linear(left: Value, right: Value) -> Ruling:
+    """Relations that are not the same differ if both are linear in the same single letter; else who knows."""
+    names = left.letters() | right.letters()
+    powers = [power for side in (left, right) for key in side.top for name, power in key[1] if name in names]
+    plain = len(names) == 1 and set(powers) == {1} and not any(_has_letters(side) for side in (left, right))
+    return _DIFFERENT if plain else _UNKNOWN
+
+
+def _has_letters(value: Value) -> bool:
+    """Say whether a denominator has letters."""
+    return any(key[1] for key in value.bottom)
+
+
+def _standing(relation: Relation) -> tuple[str, Value]:
+    """Return a relation as a sign and a difference that stands in it to zero, ``>`` turned round."""
+    difference = relation.sides[0] + -relation.sides[1]
+    sign = relation.signs[0]
+    if sign in (">", ">="):
+        return {">": "<", ">=": "<="}[sign], -difference
+    return sign, difference
+
+
+def _ratio(left: Value, right: Value) -> Fraction | None:
+    """Return the rational number that one value is of the other, if it is one."""
+    if left.bottom != right.bottom or not left.top or left.top.keys() != right.top.keys():
+        return None
+    ratios = {left.top[key] / right.top[key] for key in left.top}
+    return ratios.pop() if len(ratios) == 1 else None
+
+
+def _groups(wanted: Shape, given: Shape) -> Ruling:
+    if not (isinstance(wanted, Group) and isinstance(given, Group)):
+        return _group_and_single(wanted, given)
+    kinds = {wanted.kind, given.kind}
+    if "union" in kinds:
+        ruling = _unordered(wanted, given) if len(kinds) == 1 else _UNKNOWN
+        return ruling if ruling is _EQUAL else _UNKNOWN
+    if kinds == {"tuple"}:
+        if "[" in (wanted.brackets + given.brackets) and len(wanted.items) != 2:
+            return _EQUAL if _ordered(wanted, given) is _EQUAL else _UNKNOWN
+        return _ordered(wanted, given) if wanted.brackets == given.brackets else _DIFFERENT
+    if "tuple" in kinds:
+        if "set" in kinds or "[" in (wanted.brackets + given.brackets):
+            return _UNKNOWN
+        return _ordered(wanted, given)
+    return _unordered(wanted, given)
+
+
+def _group_and_single(wanted: Shape, given: Shape) -> Ruling:
+    group = wanted if isinstance(wanted, Group) else given
+    if isinstance(group, Group) and group.kind in ("set", "list", "braces"):
+        if len(group.items) == 1:
+            only = group.items[0]
+            return _compare(only, given) if group is wanted else _compare(wanted, only)
+        if isinstance(wanted, Quantity) or isinstance(given, Quantity):
+            return _DIFFERENT
+    if isinstance(wanted, Quantity) and isinstance(group, Group) and group.kind == "tuple":
+        return _DIFFERENT
+    return _UNKNOWN
+
+
+def _ordered(wanted: Group, given: Group) -> Ruling:
+    if len(wanted.items) != len(given.items):
+        return _DIFFERENT
+    rulings = [_compare(*pair) for pair in zip(wanted.items, given.items, strict=True)]
+    if _DIFFERENT in rulings:
+        return _DIFFERENT
+    return _UNKNOWN if _UNKNOWN in rulings else _EQUAL
+
+
+def _unordered(wanted: Group, given: Group) -> Ruling:
+    """Match members one to one, in any order."""
+    if len(wanted.items) != len(given.items):
+        return _DIFFERENT
+    if len(wanted.items) > 60:
+        return _UNKNOWN
+    open_, doubtful = list(given.items), False
+    for item in wanted.items:
+        rulings = [_compare(item, other) for other in open_]
+        if _EQUAL in rulings:
+            del open_[rulings.index(_EQUAL)]
+        elif _UNKNOWN in rulings:
+            doubtful = True
+        else:
+            return _DIFFERENT
+    return _UNKNOWN if doubtful else _EQUAL
