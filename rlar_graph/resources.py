@@ -1,4 +1,4 @@
-"""The live handles of a run (registry, sandbox), opened when first needed and closed in one place."""
+"""The live handles of a run (registry, sandbox, language model), opened when first needed and closed in one place."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rlar_graph.errors import SettingsError
 from rlar_graph.sandbox.base import Limits, Sandbox
 
 if TYPE_CHECKING:
+    from rlar_graph.llm import LanguageModel
     from rlar_graph.registry.store import Registry
     from rlar_graph.settings import Settings
 
 
 class Resources:
-    """Registry and sandbox of one reward function. Safe to share between threads; a context manager.
+    """Registry, sandbox and language model of one reward function. Safe to share between threads; a context manager.
 
     Args:
         settings: What to open, and how.
@@ -25,6 +27,7 @@ class Resources:
         self._lock = threading.Lock()
         self._registry: Registry | None = None
         self._sandbox: Sandbox | None = None
+        self._llm: LanguageModel | None = None
 
     @property
     def registry(self) -> Registry:
@@ -54,6 +57,18 @@ class Resources:
             return self._sandbox
 
     @property
+    def llm(self) -> LanguageModel | None:
+        """The language model, under the run's budget; None where no endpoint is configured.
+
+        Raises:
+            SettingsError: The endpoint's settings cannot be used.
+        """
+        with self._lock:
+            if self._llm is None and self.settings.llm_base_url is not None:
+                self._llm = _language_model(self.settings)
+            return self._llm
+
+    @property
     def code_limits(self) -> Limits:
         """Limits of one program and its tests."""
         return Limits(seconds=self.settings.code_seconds, memory_mb=self.settings.code_memory_mb)
@@ -63,6 +78,9 @@ class Resources:
         with self._lock:
             sandbox, self._sandbox = self._sandbox, None
             registry, self._registry = self._registry, None
+            llm, self._llm = self._llm, None
+        if llm is not None:
+            llm.close()
         if sandbox is not None:
             sandbox.close()
         if registry is not None:
@@ -75,3 +93,25 @@ class Resources:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _language_model(settings: Settings) -> LanguageModel:
+    """Return a client for the configured endpoint, with the run's budget."""
+    from rlar_graph.ledger import Budget, Price
+    from rlar_graph.llm import LanguageModel
+
+    if settings.llm_base_url is None or settings.llm_model is None:
+        raise SettingsError(
+            "llm_base_url needs llm_model beside it (RLAR_LLM_MODEL): the name of a model there"
+        )
+    price = None
+    if settings.llm_prompt_price is not None and settings.llm_completion_price is not None:
+        price = Price(settings.llm_prompt_price, settings.llm_completion_price)
+    return LanguageModel(
+        settings.llm_base_url,
+        settings.llm_model,
+        settings.llm_api_key,
+        budget=Budget(settings.llm_calls, settings.llm_tokens, settings.llm_money),
+        price=price,
+        timeout_seconds=settings.llm_seconds,
+    )

@@ -56,6 +56,24 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = Field(
         None, description="Key for that endpoint; never logged or passed on."
     )
+    llm_calls: int = Field(200, ge=0, description="Most requests to the language model in one run.")
+    llm_tokens: int | None = Field(None, ge=0, description="Most tokens in one run, both ways.")
+    llm_money: float | None = Field(None, ge=0, description="Most money in one run; needs the two prices.")
+    llm_prompt_price: float | None = Field(None, ge=0, description="Price of a million prompt tokens.")
+    llm_completion_price: float | None = Field(
+        None, ge=0, description="Price of a million completion tokens."
+    )
+    llm_seconds: float = Field(120.0, gt=0, description="Longest wait for one request to the language model.")
+    family_prompts: int = Field(
+        4,
+        ge=1,
+        description="Prompts a family must have before a tool is sought for it; unnamed families only.",
+    )
+    writer_candidates: int = Field(
+        3, ge=1, le=16, description="Independent verifiers written for one family."
+    )
+    writer_rounds: int = Field(3, ge=1, le=16, description="Drafts of one verifier, repairs included.")
+    review: bool = Field(False, description="Leave new tools as candidates until a person approves them.")
 
     @classmethod
     def settings_customise_sources(
