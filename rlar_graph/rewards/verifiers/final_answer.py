@@ -43,10 +43,9 @@ _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"^[ \t]*####[ \t]*(?![#\s])([^\n]{1,200})", re.MULTILINE)
 _HEADING = re.compile(r"\d+[.)]\s+[A-Za-z]|.*:\s*$|(?:[^\s\d]\S*\s+){6}|step\b", re.IGNORECASE)
 _WORD = re.compile(
-    r"answers?\b|^[ \t>*_]*(?:A|Ans\.?)[*_]*(?=[ \t]*[:：])"
-    r"|r[ée]ponse\b|respuesta\b|antwort\b|risposta\b|resposta\b|ответ\b|答案|答え",
-    re.IGNORECASE | re.MULTILINE,
+    r"answers?\b|r[ée]ponse\b|respuesta\b|antwort\b|risposta\b|resposta\b|ответ\b|答案|答え", re.IGNORECASE
 )
+_LABEL = re.compile(r"\n[ \t>*_]{0,8}A(?:ns\b\.?)?[*_]{0,2}(?=[ \t]{0,4}[:：])", re.IGNORECASE)
 _NOT_MINE = re.compile(
     r"(?:reference|gold|ground[ -]truth|each|an|no|your|my previous)[ \t]{1,3}$", re.IGNORECASE
 )
@@ -218,13 +217,11 @@ def _braced(text: str, start: int) -> tuple[int, int] | None:
 def _phrases(text: str) -> list[FinalAnswer]:
     """Return what is called the answer: "the answer is x", "Answer: x", a heading "Final answer" above x."""
     found: list[FinalAnswer] = []
-    for word in deque(_WORD.finditer(text), CANDIDATES):
-        link = _LINK.match(text, word.end())
-        if link is None or _NOT_MINE.search(text, max(0, word.start() - 20), word.start()):
+    for start, stop in _mentions(text):
+        link = _LINK.match(text, stop)
+        if link is None or _NOT_MINE.search(text, max(0, start - 20), start):
             continue
-        if word[0].strip(" \t>*_") in ("A", "a") and _OPTIONS.search(text, word.end()):
-            continue
-        if not link[0].strip(" *_\n") and "\n" in link[0] and not _is_heading(text, word.start()):
+        if not link[0].strip(" *_\n") and "\n" in link[0] and not _is_heading(text, start):
             continue
         end = clause_end(text, link.end())
         value = tidy(_REASON.split(text[link.end() : end], maxsplit=1)[0])
@@ -232,7 +229,28 @@ def _phrases(text: str) -> list[FinalAnswer]:
             continue
         if _SUBJECT.match(value):
             value = asserted(value) or value
-        found.append(FinalAnswer(value, "phrase", (word.start(), end)))
+        found.append(FinalAnswer(value, "phrase", (start, end)))
+    return found
+
+
+def _mentions(text: str) -> list[tuple[int, int]]:
+    """Return where the last answers are announced, in order: the word "answer", or "A:" at the start of a line."""
+    found: list[tuple[int, int]] = []
+    lower = text.lower()
+    if text.isascii():
+        start = lower.rfind("answer")
+        while start >= 0 and len(found) < CANDIDATES:
+            stop = start + (7 if lower.startswith("s", start + 6) else 6)
+            if not lower[stop : stop + 1].isalnum():
+                found.append((start, stop))
+            start = lower.rfind("answer", 0, start)
+        found.reverse()
+    else:
+        found += (word.span() for word in deque(_WORD.finditer(text), CANDIDATES))
+    if "\na" in lower or lower.lstrip("\t >*_").startswith("a"):
+        labels = [(max(0, label.start() - 1), label.end() - 1) for label in _LABEL.finditer("\n" + text)]
+        if labels and not _OPTIONS.search(text, labels[-1][1]):
+            found = sorted(found + labels[-CANDIDATES:])
     return found
 
 

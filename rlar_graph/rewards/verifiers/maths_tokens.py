@@ -74,10 +74,8 @@ class Token(NamedTuple):
 def tokenize(answer: str) -> list[Token]:
     """Return the tokens of an answer, in linear time."""
     if not answer.isascii():
-        answer = _FOREIGN.sub(
-            lambda found: _PLAIN.get(found[0]) or unicodedata.normalize("NFKC", found[0]), answer
-        )
-    if "\\\\" in answer and "\\begin" not in answer:
+        answer = _FOREIGN.sub(_plain, answer)
+    if "\\" in answer and "\\begin" not in answer:
         answer = _ESCAPED.sub(r"\\", answer)
     tokens: list[Token] = []
     for found in _TOKEN.finditer(answer):
