@@ -96,10 +96,11 @@ def _extras() -> list[dict[str, str]]:
 
 def _show(findings: list[dict[str, str]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("what", "state", "note")
     colours = {"ok": "green", "on": "green", "off": "yellow", "broken": "red"}
     for finding in findings:
-        table.add_row(finding["what"], f"[{colours[finding['state']]}]{finding['state']}[/]", finding["note"])
+        table.add_row(finding["what"], f"[{colours[finding['state']]}]{finding['state']}[/]", escape(finding["note"]))
     Console().print(table)

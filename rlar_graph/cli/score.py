@@ -102,6 +102,7 @@ def prepare(
 ) -> None:
     """Look up, and admit where needed, the tools for a file's prompts; score nothing."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from rlar_graph.engine import Engine
@@ -117,7 +118,7 @@ def prepare(
         return
     table = Table("signature", "prompts", "tool", title=f"{report.covered:.1%} of the prompts are covered")
     for entry in report.signatures:
-        table.add_row(entry.signature, str(entry.rollouts), entry.tool or f"none: {entry.missing}")
+        table.add_row(entry.signature, str(entry.rollouts), escape(entry.tool or f"none: {entry.missing}"))
     Console().print(table)
 
 
