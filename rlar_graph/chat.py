@@ -11,7 +11,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from rlar_graph.errors import SettingsError
+from rlar_graph.errors import LLMUnavailable, SettingsError
+from rlar_graph.replies import encodable
 from rlar_graph.types import Message, message_text
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class ChatServer:
         self.model = model
         self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._base_url, self._key, self._timeout = base_url, SecretStr(key), timeout_seconds
-        self._secrets = [secret for secret in (key, parts.password) if secret]
+        self._secrets = [SecretStr(secret) for secret in (key, parts.password) if secret]
         self._lock = threading.Lock()
         self._pid: int | None = None
 
@@ -117,10 +118,16 @@ class ChatServer:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run a coroutine on the server's loop and wait for it; an interrupt ends its requests."""
+        """Run a coroutine on the server's loop and wait for it; an interrupt ends its requests.
+
+        Raises:
+            LLMUnavailable: The server was closed meanwhile.
+        """
         future = self.submit(work)
         try:
             return future.result()
+        except CancelledError:
+            raise LLMUnavailable(f"{self.model} at {self.place} was closed before it answered") from None
         except BaseException:
             future.cancel()
             raise
@@ -148,7 +155,7 @@ class ChatServer:
         """
         import openai
 
-        wire = [{**message, "content": _encodable(message_text(message))} for message in messages]
+        wire = [{**message, "content": encodable(message_text(message))} for message in messages]
         try:
             reply = await self._chat.ainvoke(wire, extra_body=dict(body), extra_headers={"X-Rlar-Role": role})
         except openai.APIStatusError as error:
@@ -210,13 +217,8 @@ class ChatServer:
         """Return a bounded description of an error; servers like to quote the key they refuse."""
         text = " ".join(str(error).split()) or type(error).__name__
         for secret in self._secrets:
-            text = text.replace(secret, "[key]")
+            text = text.replace(secret.get_secret_value(), "[key]")
         return text[:500]
-
-
-def _encodable(text: str) -> str:
-    """Replace lone surrogates: completions carry them, and the wire cannot."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _reply(message: BaseMessage) -> Reply:
@@ -229,7 +231,7 @@ def _reply(message: BaseMessage) -> Reply:
     counted = metadata.get("token_usage") or {}
     sent, received = counted.get("prompt_tokens"), counted.get("completion_tokens")
     usage = (sent, received) if isinstance(sent, int) and isinstance(received, int) else None
-    return Reply(str(message.text), refusal, finish == "length", usage)
+    return Reply(encodable(str(message.text)), refusal, finish == "length", usage)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -53,6 +53,11 @@ class Unreadable:
     """Whether there was any JSON in it."""
 
 
+def encodable(text: str) -> str:
+    """Replace lone surrogates: completions carry them, and neither a request nor the registry can."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def without_thoughts(text: str) -> str:
     """Return a reply without what the model thought aloud first; nothing is left if it never stopped.
 
@@ -90,9 +95,20 @@ def _json_values(text: str) -> Iterator[object]:
         if count == MAX_CANDIDATES:
             return
         try:
-            yield _DECODER.raw_decode(text, start.start())[0]
+            yield _encodable_value(_DECODER.raw_decode(text, start.start())[0])
         except (ValueError, RecursionError):
             continue
+
+
+def _encodable_value(value: object) -> object:
+    """Replace the lone surrogates that JSON's escapes can spell."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, list):
+        return [_encodable_value(item) for item in value]
+    if isinstance(value, dict):
+        return {encodable(name): _encodable_value(item) for name, item in value.items()}
+    return value
 
 
 def instruct(messages: Sequence[Message], schema: type[BaseModel]) -> list[Message]:
