@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from rlar_graph.rewards.verifiers.word_form import words
+from rlar_graph.rewards.verifiers.word_form import iso_dates, words
 
 TAIL = 4_000
 """Characters at either end of a text in which a commitment is looked for."""
@@ -62,6 +62,7 @@ _ADVERBS = frozenset(
     {"clearly", "definitely", "certainly", "simply", "just", "indeed", "therefore", "thus", "then", "exactly"}
     | {"in", "on", "at", "by"}
 )
+_PREPOSITIONS = frozenset({"by", "in", "on", "at", "from", "to", "with"})
 
 
 def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased: bool = False) -> bool:
@@ -83,7 +84,7 @@ def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased
         return False
     frame = _frame(said[0])
     return not any(
-        _DOUBT.search(other) or _is_bare(other) or (frame and _frame(other) == frame)
+        has_doubt(other) or _is_bare(other) or (frame and _frame(other) == frame)
         for other, own in zip(said[1:], committed[1:], strict=True)
         if not own
     )
@@ -104,22 +105,35 @@ def commits(sentence: str, wanted: tuple[str, ...], prompt: frozenset[str], *, c
         return True
     if _HEDGE.search(sentence):
         return False
-    main = clause(sentence)
+    main = clause(iso_dates(sentence))
     if main is None or _DENIAL.search(main):
         return False
     said = words(main, cased=cased)
+    size = len(wanted)
     if said == wanted:
         return True
-    size = len(wanted)
     if said[-size:] == wanted:
-        before = [word.casefold() for word in said[:-size]]
-        while before and before[-1] in _ADVERBS:
-            before.pop()
-        return bool(before) and (before[-1] in _LINKS or main.rstrip(" .").lower().count(": ") == 1)
-    if said[:size] == wanted and len(said) > size and said[size].casefold() in _LINKS:
+        return _leads_up([word.casefold() for word in said[:-size]], prompt) or main.count(": ") == 1
+    if said[:size] == wanted and said[size].casefold() in _LINKS:
         rest = {word.casefold() for word in said[size + 1 :]}
         return bool(rest) and 2 * len(rest & prompt) >= len(rest)
     return False
+
+
+def _leads_up(before: list[str], prompt: frozenset[str]) -> bool:
+    """Tell whether the words before an answer say that it is one: "... is", or "... by" of what was asked."""
+    if before and before[-1] in _PREPOSITIONS:
+        told = {word for word in before if len(word) > 3}
+        if told and 2 * len(told & prompt) >= len(told):
+            return True
+    while before and before[-1] in _ADVERBS:
+        before = before[:-1]
+    return bool(before) and before[-1] in _LINKS
+
+
+def has_doubt(text: str) -> bool:
+    """Tell whether a text takes back or corrects what was said before it."""
+    return _DOUBT.search(text) is not None
 
 
 def clause(sentence: str) -> str | None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
 from rlar_graph.rewards.verifiers.final_answer import final_answer
-from rlar_graph.rewards.verifiers.short_answer import MARKED, no_answer, spoken_text
-from rlar_graph.rewards.verifiers.word_form import words
+from rlar_graph.rewards.verifiers.short_answer import MARKED, marks_answer, no_answer, spoken_text
+from rlar_graph.rewards.verifiers.word_form import clean, words
 from rlar_graph.routing.options import read_options
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
 
@@ -25,7 +25,7 @@ SHORT = 400
 """Characters up to which an unmarked completion is read as one answer."""
 
 _LABEL = r"(?:[A-Za-z]|\d{1,2})"
-_BARE = re.compile(rf"[\s*_`$\"'(\[]*({_LABEL})[\s*_`$\"')\].:,;]*")
+_BARE = re.compile(rf"[\s*_`$\"'(\[{{]*({_LABEL})[\s*_`$\"')\]}}.:,;]*")
 _REFERENCE = re.compile(rf"\s*[(\[]?({_LABEL})[)\].:]*\s*")
 _LED = re.compile(
     r"[\s*_`\"']*(?:the )?(?:(?:correct|right|best|final)\s)?(?:options?|choice|answer|letter)\s*(?:is\s*)?:?"
@@ -40,12 +40,15 @@ _WITH_REASON = re.compile(
     re.DOTALL,
 )
 _CHOSEN = re.compile(
-    r"(?i:\b(?:choose|chose|pick|select|go(?:ing)? with|think (?:it(?:'s| is) )?|option|choice|answer(?: is)?:?))"
+    r"(?i:\b(?:choose|chose|pick|select|go(?:ing)? with|think (?:it(?:'s| is) )?|(?:option|choice|answer)(?: is)?:?))"
     rf"\s*[*_`]*[(\[]?({_LABEL})\b(?![-'’])(?=[)\].,:;*_`\s]|$)"
 )
 _CALLED_RIGHT = re.compile(
     rf"(?:[(\[]|\b)({_LABEL})\b[)\]]?[*_`]*\s+(?:is|must be|would be)\s+(?:therefore\s+)?(?:the\s+)?"
     r"(?:correct|right|best|answer)"
+)
+_LAST_WORD = re.compile(
+    r"(?i:\b(?:it['’]?s|is|be|hence|thus|therefore|so|say)),?\s+[*_`(\[]*([A-Z])[*_`)\].]*\s*$"
 )
 _MENTION = re.compile(
     r"[(\[]([A-Za-z])[)\]]|\b(?:or|and|/|,|&)\s*(?:option\s+)?([A-Z])\b(?!['’-])(?=[\s).,;*!?]|$)"
@@ -120,7 +123,7 @@ def chosen_label(said: str, options: Options) -> str | None:
     answer = final_answer(said)
     if answer is not None and answer.form in MARKED:
         return read_choice(answer.text, options, marked=True)
-    if answer is None and re.search(r"boxed|####", said):
+    if answer is None and marks_answer(said):
         return None
     lines = [line for line in said.split("\n") if line.strip()]
     listed = {label.upper() for label in _LINE_LABEL.findall(said[:20_000])}
@@ -128,7 +131,7 @@ def chosen_label(said: str, options: Options) -> str | None:
         return None if len(lines) <= len(listed) + 1 else _concluded(lines[-1], options)
     if len(said) <= SHORT and len(lines) == 1:
         return _concluded(said, options)
-    first, last = read_choice(lines[0], options), _concluded(lines[-1], options)
+    first, last = read_choice(lines[0][:SHORT], options), _concluded(lines[-1], options)
     if last is not None or first is None:
         return last
     return None if _DOUBT.search(said, len(lines[0])) else first
@@ -151,7 +154,7 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
         options: The options by label and text; may be empty, then any letter is a label.
         marked: Whether the text was marked as the final answer.
     """
-    labels = {label.upper() for label, _ in options}
+    text, labels = clean(text), {label.upper() for label, _ in options}
     by_words = _by_text(text, options, whole=True)
     if by_words is not None:
         return by_words
@@ -166,13 +169,13 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
             if found is not None or pattern is _SET_OFF:
                 return found
     named = {
-        label.upper()
-        for pattern in (_CHOSEN, _CALLED_RIGHT)
-        for label in pattern.findall(text)
-        if label != "a" and _known(label, labels)
+        match[1].upper()
+        for pattern in (_CHOSEN, _CALLED_RIGHT, _LAST_WORD)
+        for match in pattern.finditer(text)
+        if match[1] != "a" and _known(match[1], labels) and not _denied(_clause_to(text, match))
     }
     if named:
-        return _consistent(named.pop(), "", options) if len(named) == 1 and not _denied(text) else None
+        return _consistent(named.pop(), "", options) if len(named) == 1 else None
     mentioned = {label.upper() for label in _mentions(text) if _known(label, labels)}
     if marked and len(mentioned) == 1 and not _denied(text):
         return mentioned.pop()
@@ -210,6 +213,12 @@ def _mentions(text: str) -> list[str]:
 def _denied(text: str) -> bool:
     """Tell whether a text denies or hedges what it names."""
     return _DENIAL.search(text) is not None
+
+
+def _clause_to(text: str, match: re.Match[str]) -> str:
+    """Return a match with what stands before it in its clause."""
+    start = max(text.rfind(stop, 0, match.start()) for stop in ",;.\n")
+    return text[start + 1 : match.end()]
 
 
 def _by_text(text: str, options: Iterable[tuple[str, str]], *, whole: bool = False) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from hashlib import sha256
 
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
-from rlar_graph.rewards.verifiers.assertion import asserts, clause, sentences
+from rlar_graph.rewards.verifiers.assertion import asserts, clause, has_doubt, sentences
 from rlar_graph.rewards.verifiers.final_answer import FinalAnswer, final_answer, spoken
 from rlar_graph.rewards.verifiers.symbol_answer import gives_symbols
 from rlar_graph.rewards.verifiers.word_form import LONGEST, is_worded, minds_case, words
@@ -25,7 +25,7 @@ MARKED = frozenset({"boxed", "tag", "hash", "phrase", "retraction"})
 SHORT = 200
 """Characters up to which all of an unmarked completion may be the answer."""
 
-_MARKER = re.compile(r"\banswers?\b|boxed|####", re.IGNORECASE)
+_MARKER = re.compile(r"\banswers?\b[^.\n]{0,30}?(?:\bis\b|\bare\b|[:：])|boxed|####", re.IGNORECASE)
 _ABBREVIATED = re.compile(r"\b(?:St|Dr|Mrs?|Ms|Mt|[A-Z])$")
 _POLAR = {"yes": True, "true": True, "no": False, "false": False}
 _LEADING = re.compile(r"\W*(yes|no|true|false)\b(?!-)", re.IGNORECASE)
@@ -60,7 +60,7 @@ class ShortAnswerVerifier(AnswerVerifier):
         answer = final_answer(said)
         if answer is not None and answer.form in MARKED:
             return answer.text if answer.form != "phrase" else _whole_name(said, answer)
-        if answer is None and _MARKER.search(said):
+        if answer is None and marks_answer(said):
             return no_answer("nothing is committed to")
         if _is_echo(said, rollout.prompt):
             return no_answer("the prompt is repeated")
@@ -99,6 +99,11 @@ def spoken_text(completion: str) -> str:
     """Return what is said in a completion, without thoughts or surrounding blanks."""
     bounds = spoken(completion)
     return completion[slice(*bounds)].strip() if bounds is not None else ""
+
+
+def marks_answer(said: str) -> bool:
+    """Tell whether a text marks something as its answer: where no final answer was found, it was taken back."""
+    return _MARKER.search(said) is not None
 
 
 def no_answer(why: str) -> Verdict:
@@ -145,6 +150,8 @@ def polarity(answer: str) -> bool | None:
     if not said:
         return None
     first, last = _sentence_polarity(said[0]), _sentence_polarity(said[-1])
+    if any(map(has_doubt, said[1:])):
+        return last
     if len(said) > 1 and None not in (first, last) and first is not last:
         return None
     return first if first is not None else last

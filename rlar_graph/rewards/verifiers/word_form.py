@@ -73,8 +73,14 @@ _MONTHS = {
     "june": 6, "jun": 6, "july": 7, "jul": 7, "august": 8, "aug": 8, "september": 9, "sep": 9, "sept": 9,
     "october": 10, "oct": 10, "november": 11, "nov": 11, "december": 12, "dec": 12,
 }  # fmt: skip
-_WEEKDAY = re.compile(r"(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?", re.I)
-_NUMERIC_DATE = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})")
+_MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_WEEKDAY = r"(?:\b(?:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?,?[ ])?"
+_DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
+_WORDED_DATE = re.compile(
+    rf"{_WEEKDAY}(?:\b({_MONTH})\.?[ ]{_DAY},?[ ](\d{{4}})|\b{_DAY}[ ](?:of[ ])?({_MONTH})\.?,?[ ](\d{{4}}))(?!\d)",
+    re.I,
+)
+_NUMERIC_DATE = re.compile(r"(?<![\d/.-])(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?![\d/-]|\.\d)")
 
 
 def is_worded(text: str) -> bool:
@@ -104,14 +110,18 @@ def words(text: str, *, cased: bool = False) -> tuple[str, ...]:
     """Return the words of an answer in the form they are compared in; empty where there are none."""
     if len(text) > LONGEST:
         return ()
-    text = _without_accents(clean(text)).replace("&", " and ").replace("%", " percent ").replace("'", "")
+    text = (
+        iso_dates(_without_accents(clean(text)))
+        .replace("&", " and ")
+        .replace("%", " percent ")
+        .replace("'", "")
+    )
     text = _GLUED_UNIT.sub(r"\1 \2", text)
     text = _THOUSANDS.sub("", _ABBREVIATION.sub(lambda match: match[0].replace(".", ""), text))
     tokens = _TOKEN.findall(text if cased else text.casefold())
     # What ends a phrase is no article, e.g. in "vitamin A".
     kept = [token for token in tokens[:-1] if token.casefold() not in _ARTICLES] + tokens[-1:]
-    date = as_date(kept)
-    return date if date is not None else tuple(_numbered(kept))
+    return tuple(_numbered(kept))
 
 
 def _without_accents(text: str) -> str:
@@ -145,43 +155,38 @@ def _numbered(tokens: list[str]) -> list[str]:
     return found
 
 
-def as_date(tokens: list[str]) -> tuple[str, ...] | None:
-    """Return a date's words as ``("date", "2021-03-03")``, or None where the tokens are no certain date.
+def iso_dates(text: str) -> str:
+    """Return a text with its dates, where they are certain, written as ``2021-03-03``.
 
-    ``03/04/2021`` is uncertain, for half the world reads it the other way; it equals only itself.
+    ``03/04/2021`` is uncertain, for half the world reads it the other way; it stays and equals only itself.
     """
-    rest = [token for token in tokens if not _WEEKDAY.fullmatch(token) and token.casefold() != "of"]
-    if len(rest) == 1:
-        return _numeric_date(rest[0])
-    if len(rest) != 3:
-        return None
-    months = [_MONTHS[token.casefold()] for token in rest if token.casefold() in _MONTHS]
-    numbers = [_ORDINAL.sub(r"\1", token) for token in rest if token.casefold() not in _MONTHS]
-    if len(months) != 1 or not all(number.isdecimal() and number.isascii() for number in numbers):
-        return None
-    year, day = sorted(numbers, key=len, reverse=True)
-    return _date(year, str(months[0]), day)
+    if not any(map(str.isdigit, text)):
+        return text
+    return _NUMERIC_DATE.sub(_numeric_date, _WORDED_DATE.sub(_worded_date, text))
 
 
-def _numeric_date(token: str) -> tuple[str, ...] | None:
-    """Return the date of ``2021-03-03``, ``3/3/2021`` or ``25.12.2021``."""
-    match = _NUMERIC_DATE.fullmatch(token)
-    if match is None:
-        return None
+def _worded_date(match: re.Match[str]) -> str:
+    """Return ``March 3, 2021`` or ``3rd of March 2021`` as an ISO date."""
+    month, day, year = match[1] or match[5], match[2] or match[4], match[3] or match[6]
+    return _date(year, str(_MONTHS[month.casefold()]), day) or match[0]
+
+
+def _numeric_date(match: re.Match[str]) -> str:
+    """Return ``2021/3/3``, ``3/3/2021`` or ``25.12.2021`` as an ISO date."""
     first, _, second, third = match.groups()
     if len(first) == 4:
-        return _date(first, second, third)
+        return _date(first, second, third) or match[0]
     if len(third) != 4 or (int(first) <= 12 and int(second) <= 12 and int(first) != int(second)):
-        return None
-    day, month = (first, second) if int(first) > 12 or int(second) <= 12 else (second, first)
-    return _date(third, month, day)
+        return match[0]
+    day, month = (first, second) if int(first) > 12 else (second, first)
+    return _date(third, month, day) or match[0]
 
 
-def _date(year: str, month: str, day: str) -> tuple[str, ...] | None:
-    """Return a date's words where the numbers can be one."""
-    if len(year) != 4 or len(day) > 2 or not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
+def _date(year: str, month: str, day: str) -> str | None:
+    """Return an ISO date where the numbers can be one."""
+    if len(day) > 2 or not (1 <= int(month) <= 12 and 1 <= int(day) <= 31):
         return None
-    return "date", f"{year}-{int(month):02}-{int(day):02}"
+    return f"{year}-{int(month):02}-{int(day):02}"
 
 
 def symbols(text: str) -> str:
