@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import median
 
-from rlar_graph.admission_report import Check, Failure
-from rlar_graph.admission_trial import Trial, group_key
+from rlar_graph.admission.report import Check, Failure
+from rlar_graph.admission.trial import Trial, group_key
 from rlar_graph.probes import Expect, Probe, Transform
 from rlar_graph.types import Verdict
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from rlar_graph.admission_report import excerpt
+from rlar_graph.admission.report import excerpt
 from rlar_graph.errors import SandboxError
 from rlar_graph.probes import Probe, Transform
 from rlar_graph.rewards.base import RewardTool

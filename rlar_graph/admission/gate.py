@@ -20,13 +20,11 @@ import time
 from collections.abc import Sequence
 from typing import get_args
 
-from rlar_graph.admission_checks import Discrimination, Requirements, deterministic, in_time, left_alone
-from rlar_graph.admission_report import AdmissionReport, Check, Failure
-from rlar_graph.admission_trial import Broken, Trial
+from rlar_graph.admission.checks import Discrimination, Requirements, deterministic, in_time, left_alone
+from rlar_graph.admission.report import AdmissionReport, Check
+from rlar_graph.admission.trial import Broken, Trial
 from rlar_graph.probes import Expect, Probe, Transform
 from rlar_graph.rewards.base import RewardTool
-
-__all__ = ["AdmissionReport", "Check", "Failure", "Requirements", "admit"]
 
 DEFAULT = Requirements()
 
