@@ -149,7 +149,7 @@ def elements(value: object, *, blanks: bool = True, split_and: bool = True) -> l
         return [_text(element) for element in value]
     if not isinstance(value, str):
         return []
-    text = bare(value).strip()
+    text = clean(bare(value))
     parsed = _json_list(text)
     if parsed is not None:
         return parsed
