@@ -10,12 +10,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from rlar_graph.errors import InputError
-from rlar_graph.rewards.verifiers import instruction_text as counted
+from rlar_graph.rewards.verifiers.instruction_parameters import Parameters
+from rlar_graph.rewards.verifiers.instruction_text import (
+    count_bullets,
+    count_capital_words,
+    count_highlights,
+    count_placeholders,
+    count_sentences,
+    count_words,
+    has_title,
+    known_languages,
+    language_of,
+)
 from rlar_graph.rewards.verifiers.json_text import nests_too_deep
 from rlar_graph.rewards.verifiers.response import plain
 
@@ -27,61 +37,6 @@ SHORT_ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 _FENCE_OPENERS = ("```json", "```Json", "```JSON", "```")
 _PARAGRAPH_DIVIDER = re.compile(r"\s?\*\*\*\s?")
 _POSTSCRIPTS = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """The parameters of one instruction; a missing or wrong one raises InputError when it is read."""
-
-    instruction_id: str
-    """The instruction they belong to, for messages."""
-    values: Mapping[str, object]
-    """As given with the data."""
-
-    def text(self, name: str) -> str:
-        """Return a parameter that is a text with something in it."""
-        value = self.values.get(name)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-        raise self._wrong(name, "a text")
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a parameter that is a list of texts, at least one."""
-        value = self.values.get(name)
-        if (
-            isinstance(value, list | tuple)
-            and value
-            and all(isinstance(text, str) and text for text in value)
-        ):
-            return tuple(value)
-        raise self._wrong(name, "a list of texts")
-
-    def count(self, name: str) -> int:
-        """Return a parameter that is a whole number from 0 up."""
-        value = self.values.get(name)
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and value >= 0
-            and value == int(value)
-        ):
-            return int(value)
-        raise self._wrong(name, "a whole number")
-
-    def comparison(self, relation: str, number: str) -> tuple[Callable[[int], bool], int]:
-        """Return the test of a count against a number, and the number."""
-        bound = self.count(number)
-        match self.text(relation).lower():
-            case "less than":
-                return (lambda count: count < bound), bound
-            case "at least":
-                return (lambda count: count >= bound), bound
-        raise self._wrong(relation, "'less than' or 'at least'")
-
-    def _wrong(self, name: str, wanted: str) -> InputError:
-        given = self.values.get(name)
-        problem = "is missing" if given is None else f"is {given!r:.60}"
-        return InputError(f"{self.instruction_id} needs {wanted}; it {problem}", field=f"kwargs.{name}")
 
 
 def bind(instruction_id: str, values: Mapping[str, object]) -> Check:
@@ -129,11 +84,11 @@ def _letter_frequency(given: Parameters) -> Check:
 
 def _response_language(given: Parameters) -> Check:
     language = given.text("language").lower()
-    if not any(known == language or known.startswith(f"{language}-") for known in counted.known_languages()):
+    if not any(known == language or known.startswith(f"{language}-") for known in known_languages()):
         raise InputError(f"langdetect does not know {language!r:.20}", field="kwargs.language")
 
     def speaks(text: str) -> bool:
-        found = counted.language_of(text)
+        found = language_of(text)
         return found is not None and (found == language or found.startswith(f"{language}-"))
 
     return speaks
@@ -141,7 +96,7 @@ def _response_language(given: Parameters) -> Check:
 
 def _number_sentences(given: Parameters) -> Check:
     holds, bound = given.comparison("relation", "num_sentences")
-    return lambda text: holds(counted.count_sentences(text, bound))
+    return lambda text: holds(count_sentences(text, bound))
 
 
 def _number_paragraphs(given: Parameters) -> Check:
@@ -156,7 +111,7 @@ def _number_paragraphs(given: Parameters) -> Check:
 
 def _number_words(given: Parameters) -> Check:
     holds, _ = given.comparison("relation", "num_words")
-    return lambda text: holds(counted.count_words(text))
+    return lambda text: holds(count_words(text))
 
 
 def _nth_paragraph_first_word(given: Parameters) -> Check:
@@ -178,7 +133,7 @@ def _nth_paragraph_first_word(given: Parameters) -> Check:
 
 def _number_placeholders(given: Parameters) -> Check:
     wanted = given.count("num_placeholders")
-    return lambda text: counted.count_placeholders(text) >= wanted
+    return lambda text: count_placeholders(text) >= wanted
 
 
 def _postscript(given: Parameters) -> Check:
@@ -189,7 +144,7 @@ def _postscript(given: Parameters) -> Check:
 
 def _number_bullet_lists(given: Parameters) -> Check:
     wanted = given.count("num_bullets")
-    return lambda text: counted.count_bullets(text) == wanted
+    return lambda text: count_bullets(text) == wanted
 
 
 def _constrained_response(given: Parameters) -> Check:
@@ -198,7 +153,7 @@ def _constrained_response(given: Parameters) -> Check:
 
 def _number_highlighted_sections(given: Parameters) -> Check:
     wanted = given.count("num_highlights")
-    return lambda text: counted.count_highlights(text) >= wanted
+    return lambda text: count_highlights(text) >= wanted
 
 
 def _multiple_sections(given: Parameters) -> Check:
@@ -225,7 +180,7 @@ def _json_format(given: Parameters) -> Check:
 
 
 def _title(given: Parameters) -> Check:
-    return counted.has_title
+    return has_title
 
 
 def _two_responses(given: Parameters) -> Check:
@@ -253,11 +208,11 @@ def _quotation(given: Parameters) -> Check:
 
 def _capital_word_frequency(given: Parameters) -> Check:
     holds, bound = given.comparison("capital_relation", "capital_frequency")
-    return lambda text: holds(counted.count_capital_words(text, bound))
+    return lambda text: holds(count_capital_words(text, bound))
 
 
 def _english(given: Parameters, is_case: Check) -> Check:
-    return lambda text: is_case(text) and counted.language_of(text) == "en"
+    return lambda text: is_case(text) and language_of(text) == "en"
 
 
 def _no_comma(given: Parameters) -> Check:

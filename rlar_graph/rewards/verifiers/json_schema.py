@@ -1,9 +1,8 @@
 """The verifier of structured output: one JSON document, valid against a JSON Schema.
 
-Which text counts as the document is decided in :mod:`~rlar_graph.rewards.verifiers.json_text`. Schemas
-whose work is bounded by their size and the document's are checked here, in some ten microseconds; the
-others (regular expressions, references, slow formats) and long documents are checked in the sandbox, where
-endless work is killed and abstains.
+Which text counts as the document is decided in :mod:`~rlar_graph.rewards.verifiers.json_text`. Schemas are
+read here, once each; documents are validated in the sandbox, in some fifty microseconds, because a document
+chosen by a policy can make validation endless.
 """
 
 from __future__ import annotations
@@ -17,29 +16,19 @@ from urllib.parse import urldefrag, urljoin
 
 from rlar_graph.errors import SandboxError
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
-from rlar_graph.rewards.verifiers import json_conformance as conformance
+from rlar_graph.rewards.verifiers.json_conformance import CONFORMS, UNDECIDED, UNRESOLVED
 from rlar_graph.rewards.verifiers.json_text import NotJson, document_in
 from rlar_graph.rewards.verifiers.response import response_of
 from rlar_graph.sandbox.base import Limits, Outcome, Sandbox
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
 
 MAX_CHARACTERS = 1_000_000
-SHORT_DOCUMENT = 20_000
 LIMITS = Limits(seconds=5.0, memory_mb=512)
 
 DRAFTS = ("202012", "201909", "7", "6", "4", "3")
 """Drafts from the newest: a schema that names none belongs to the newest in which it is valid."""
 
 REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
-UNBOUNDED = (
-    REFERENCES
-    | {"pattern", "patternProperties", "uniqueItems", "extends"}
-    | {
-        "unevaluatedItems",
-        "unevaluatedProperties",
-    }
-)
-SLOW_FORMATS = frozenset({"iri", "iri-reference", "idn-hostname", "uri-template", "regex"})
 TELLTALES = (
     "$schema",
     "$ref",
@@ -63,15 +52,13 @@ class Schema:
     """Its JSON text."""
     draft: str
     """Name of its validator class in ``jsonschema``."""
-    bounded: bool
-    """Whether checking a document takes no more than schema size times document size."""
 
 
 class JsonSchemaVerifier(AnswerVerifier):
     """Checks completions against the rollout's schema, or its reference where that is one.
 
     Args:
-        sandbox: Returns the open sandbox; asked for only when a check could run on.
+        sandbox: Returns the open sandbox.
     """
 
     def __init__(self, sandbox: Callable[[], Sandbox]) -> None:
@@ -100,49 +87,36 @@ class JsonSchemaVerifier(AnswerVerifier):
         return (_given(rollout), answer)
 
     def compare(self, questions: Sequence[tuple[Rollout, str]]) -> list[Verdict]:
-        """Validate documents; those that need the sandbox go there in one batch."""
-        verdicts: dict[int, Verdict] = {}
-        hard: dict[int, tuple[Schema, str]] = {}
-        for number, (rollout, document) in enumerate(questions):
-            schema = _schema_of(rollout)
-            if isinstance(schema, Verdict):
-                verdicts[number] = schema
-            elif schema.bounded and len(document) <= SHORT_DOCUMENT:
-                verdicts[number] = _verdict(conformance.conforms(schema.text, document, schema.draft), schema)
-            else:
-                hard[number] = (schema, document)
-        verdicts.update(zip(hard, self._compare_in_sandbox(list(hard.values())), strict=True))
-        return [verdicts[number] for number in range(len(questions))]
-
-    def _compare_in_sandbox(self, pairs: Sequence[tuple[Schema, str]]) -> list[Verdict]:
-        if not pairs:
-            return []
-        calls = [{"schema": schema.text, "document": text, "draft": schema.draft} for schema, text in pairs]
+        """Validate documents in one sandbox batch."""
+        pairs = [(_schema_of(rollout), document) for rollout, document in questions]
+        calls = [
+            {"schema": schema.text, "document": document, "draft": schema.draft}
+            for schema, document in pairs
+            if isinstance(schema, Schema)
+        ]
         try:
-            outcomes = self._sandbox().call_batch(_source(), "conforms", calls, LIMITS)
+            outcomes = iter(self._sandbox().call_batch(_source(), "conforms", calls, LIMITS))
         except SandboxError as error:
-            return [abstain(f"no sandbox to validate in: {error}")] * len(pairs)
-        return [_judged(outcome, schema) for outcome, (schema, _) in zip(outcomes, pairs, strict=True)]
+            return [abstain(f"no sandbox to validate in: {error}")] * len(questions)
+        return [
+            _judged(next(outcomes), schema) if isinstance(schema, Schema) else schema for schema, _ in pairs
+        ]
 
 
 def _judged(outcome: Outcome, schema: Schema) -> Verdict:
     """Return the verdict of a sandboxed check; only one that ended says anything."""
-    if outcome.status == "ok" and outcome.value is not None:
-        return _verdict(outcome.value, schema)
-    return abstain(f"validation did not end: {outcome.status}", outcome=outcome.detail)
-
-
-def _verdict(answer: float, schema: Schema) -> Verdict:
     import jsonschema
 
-    if answer == conformance.CONFORMS:
+    if outcome.status != "ok" or outcome.value is None:
+        return abstain(f"validation did not end: {outcome.status}", outcome=outcome.detail)
+    if outcome.value == CONFORMS:
         return RIGHT
-    if answer == conformance.UNRESOLVED:
+    if outcome.value == UNRESOLVED:
         return abstain("the schema refers to something that is not in it")
-    if answer == conformance.UNDECIDED:
+    if outcome.value == UNDECIDED:
         return abstain("the schema and the document are too deep or too large to compare")
     keywords = ("false", "false", *sorted(getattr(jsonschema, schema.draft).VALIDATORS))
-    return Verdict(0.0, detail={"broken": keywords[int(answer)]})
+    return Verdict(0.0, detail={"broken": keywords[int(outcome.value)]})
 
 
 def _schema_of(rollout: Rollout) -> Schema | Verdict:
@@ -175,10 +149,9 @@ def _prepared(text: str, is_declared: bool) -> Schema | Verdict:
         return abstain(f"invalid schema at {error.json_path}: {error.message:.200}")
     except RecursionError:
         return abstain("the schema nests too deep")
-    members = list(_members(schema))
-    if foreign := next(_foreign(members), None):
+    if foreign := next(_foreign(list(_members(schema))), None):
         return abstain(f"the schema refers to {foreign:.200}, which is not in it")
-    return Schema(text, draft, not any(_is_unbounded(*member) for member in members))
+    return Schema(text, draft)
 
 
 def _looks_like_schema(value: object) -> bool:
@@ -235,12 +208,6 @@ def _foreign(members: Sequence[tuple[str, object]]) -> Iterator[str]:
             reachable = {address, *(urljoin(name, address) for name in names)}
             if address and not reachable & names and not {address, f"{address}#"} & set(REGISTRY):
                 yield reference
-
-
-def _is_unbounded(keyword: str, value: object) -> bool:
-    if keyword == "format":
-        return isinstance(value, str) and value in SLOW_FORMATS
-    return keyword in UNBOUNDED
 
 
 @lru_cache(maxsize=1)
