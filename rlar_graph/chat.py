@@ -186,6 +186,7 @@ class ChatServer:
             timeout=self._timeout,
             max_retries=0,
             use_responses_api=False,
+            cache=False,  # LangChain's global cache would make samples copies of each other
             # The client's default is shared between all instances, and so would be its connections between loops.
             http_async_client=openai.DefaultAsyncHttpxClient(timeout=self._timeout),
         )

@@ -133,9 +133,10 @@ class Exchange:
         """Make one request within the budget and enter it in the ledger."""
         account, most = self._account, (_prompt_bound(messages, body), self._terms.max_tokens)
         claim = Claim(1, sum(most), account.cost(*most))
-        while not account.budget.reserve(claim):
+        while monotonic() > self._deadline or not account.budget.reserve(claim):
             if monotonic() > self._deadline:
-                return Fault(FaultKind.DENIED, "requests in flight held the budget until the deadline")
+                spent = f"its {self._terms.deadline_seconds:g} s were over before it could be asked"
+                return Fault(FaultKind.DENIED, spent)
             await asyncio.sleep(0.01)
         # What a cancelled request is charged: the model may have worked on it.
         usage, started = Usage(1, 1, *most), monotonic()

@@ -19,8 +19,8 @@ from rlar_graph.types import Message, message_text
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
-MAX_CANDIDATES = 200
-"""Places in a reply where JSON is looked for; each can cost a scan to the end of a hostile reply."""
+MAX_CANDIDATES = 100
+"""Brackets from either end of a reply at which JSON is tried; each can cost a scan of a hostile reply."""
 
 MAX_ECHO = 4_000
 """Characters of an unreadable reply that the repair turn shows its author."""
@@ -90,12 +90,13 @@ def read(text: str, schema: type[AnswerT]) -> AnswerT | Unreadable:
 
 
 def _json_values(text: str) -> Iterator[object]:
-    """Yield what decodes as JSON at each bracket, outermost first."""
-    for count, start in enumerate(_START.finditer(text)):
-        if count == MAX_CANDIDATES:
-            return
+    """Yield what decodes as JSON at the brackets of a text, in their order."""
+    starts = [found.start() for found in _START.finditer(text)]
+    if len(starts) > 2 * MAX_CANDIDATES:
+        starts = starts[:MAX_CANDIDATES] + starts[-MAX_CANDIDATES:]
+    for start in starts:
         try:
-            yield _encodable_value(_DECODER.raw_decode(text, start.start())[0])
+            yield _encodable_value(_DECODER.raw_decode(text, start)[0])
         except (ValueError, RecursionError):
             continue
 

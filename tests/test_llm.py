@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -148,6 +149,10 @@ def test_a_rejection_that_is_not_about_the_format_teaches_nothing() -> None:
 def test_wrapped_json_is_read_without_a_second_request(answer: Answer) -> None:
     with scripted_model([answer]) as model:
         assert model.ask("planner", "Plan it.", Plan).answer == "yes"
+
+
+def test_json_behind_a_wall_of_brackets_is_read() -> None:
+    assert read("{1, 2} " * 5000 + PLAN, Plan) == Plan(answer="yes")
 
 
 def test_thoughts_do_not_answer_for_the_reply() -> None:
@@ -458,6 +463,18 @@ def test_the_deadline_is_for_all_tries_together() -> None:
         assert time.monotonic() - start < 2
 
 
+def test_a_repair_turn_that_comes_too_late_is_not_sent() -> None:
+    with scripted_model(Answer("no", delay=0.3), timeout_seconds=0.4, deadline_seconds=0.25) as model:
+        with pytest.raises(LLMUnavailable, match=r"no complete answer within 0.2\d* s \(tried 1x\)"):
+            model.ask("planner", "x", Plan)
+        assert model.ledger.total().calls == 1
+    with scripted_model("no", deadline_seconds=0) as model:
+        with pytest.raises(LLMUnavailable, match="its 0 s were over before it could be asked"):
+            model.ask("planner", "x", Plan)
+        assert model.server.requests == []
+        assert model.ledger.total() == Usage()
+
+
 def test_nobody_listening_is_unavailable_at_once() -> None:
     with dead_address() as address, LanguageModel(address, "m", KEY, backoff_seconds=0.05) as model:
         model.ledger.snapshot()
@@ -714,6 +731,27 @@ def test_closing_ends_a_request_in_flight() -> None:
         with pytest.raises(LLMUnavailable, match="closed"):
             waiting.result()
         assert time.monotonic() - start < 3
+
+
+def test_an_interrupt_ends_the_question_and_leaves_the_model_usable() -> None:
+    with scripted_model([Answer("late", delay=30), "ok"]) as model:
+        interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            model.ask_text("planner", "x")
+        interrupt.join()
+        assert model.ask_text("planner", "x") == "ok"
+
+
+def test_nothing_on_the_loop_blocks() -> None:
+    blockbuster = pytest.importorskip("blockbuster", reason="comes with the server extra")
+    with blockbuster.blockbuster_ctx(), scripted_model([failing(503), fenced(PLAN), "no", PLAN]) as model:
+
+        async def node() -> Plan:
+            return await model.aask("planner", "x", Plan)
+
+        assert asyncio.run(node()).answer == "yes"
+        assert model.ask("planner", "x", Plan).answer == "yes"
 
 
 def test_a_forked_child_has_a_loop_of_its_own() -> None:
