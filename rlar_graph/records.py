@@ -10,7 +10,7 @@ from typing import cast
 from rlar_graph.errors import InputError
 from rlar_graph.types import Message, Rollout
 
-PROMPT = ("prompt", "question", "problem", "query", "instruction", "messages")
+PROMPT = ("prompt", "question", "problem", "query", "instruction", "messages", "text")
 COMPLETIONS = ("completions", "responses", "completion", "response")
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "reference": (
@@ -257,7 +257,10 @@ READERS = {
 
 
 def _settle(fields: dict[str, object], record: Mapping[str, object]) -> None:
-    """Apply what depends on two fields: index references to choices, MBPP's set-up code, matching lengths."""
+    """Apply what depends on two fields: TriviaQA's aliases, indices into choices, MBPP's set-up code, lengths."""
+    answer = record.get("answer")
+    if isinstance(answer, Mapping) and "aliases" in answer and "aliases" not in fields:
+        fields["aliases"] = _texts("answer", answer["aliases"])
     choices = cast(tuple[tuple[str, str], ...], fields.get("choices", ()))
     reference = fields.get("reference")
     if choices and type(reference) is int and 0 <= reference < len(choices):

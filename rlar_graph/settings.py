@@ -32,48 +32,48 @@ class Settings(BaseSettings):
     )
 
     registry_url: str = Field(
-        "sqlite:///rlar.db", description="SQLAlchemy URL of the registry of reward tools."
+        default="sqlite:///rlar.db", description="SQLAlchemy URL of the registry of reward tools."
     )
     sandbox: str = Field(
-        "process", pattern="^(process|e2b|unsafe)$", description="Engine that runs untrusted code."
+        default="process", pattern="^(process|e2b|unsafe)$", description="Engine that runs untrusted code."
     )
-    workers: int = Field(2, ge=1, le=1024, description="Sandbox worker processes.")
+    workers: int = Field(default=2, ge=1, le=1024, description="Sandbox worker processes.")
     max_completion_chars: int = Field(
-        1_000_000, ge=1, description="Longer completions abstain instead of being scored."
+        default=1_000_000, ge=1, description="Longer completions abstain instead of being scored."
     )
     code_seconds: float = Field(
-        10.0, gt=0, le=3600, description="Wall-clock seconds for one program and its tests."
+        default=10.0, gt=0, le=3600, description="Wall-clock seconds for one program and its tests."
     )
-    code_memory_mb: int = Field(512, ge=16, description="Address space in MiB for one program.")
+    code_memory_mb: int = Field(default=512, ge=16, description="Address space in MiB for one program.")
     partial_credit: bool = Field(
-        False, description="Score code and instructions by the fraction passed, not all-or-nothing."
+        default=False, description="Score code and instructions by the fraction passed, not all-or-nothing."
     )
     decision_sample: float = Field(
-        0.01, ge=0, le=1, description="Share of scored completions kept in the registry as decisions."
+        default=0.01, ge=0, le=1, description="Share of scored completions kept in the registry as decisions."
     )
-    llm_base_url: str | None = Field(None, description="Base URL of an OpenAI-compatible endpoint.")
-    llm_model: str | None = Field(None, description="Model name at that endpoint.")
+    llm_base_url: str | None = Field(default=None, description="Base URL of an OpenAI-compatible endpoint.")
+    llm_model: str | None = Field(default=None, description="Model name at that endpoint.")
     llm_api_key: SecretStr | None = Field(
-        None, description="Key for that endpoint; never logged or passed on."
+        default=None, description="Key for that endpoint; never logged or passed on."
     )
-    llm_calls: int = Field(200, ge=0, description="Most requests to the language model in one run.")
-    llm_tokens: int | None = Field(None, ge=0, description="Most tokens in one run, both ways.")
-    llm_money: float | None = Field(None, ge=0, description="Most money in one run; needs the two prices.")
-    llm_prompt_price: float | None = Field(None, ge=0, description="Price of a million prompt tokens.")
+    llm_calls: int = Field(default=200, ge=0, description="Most requests to the language model in one run.")
+    llm_tokens: int | None = Field(default=None, ge=0, description="Most tokens in one run, both ways.")
+    llm_money: float | None = Field(default=None, ge=0, description="Most money in one run; needs the two prices.")
+    llm_prompt_price: float | None = Field(default=None, ge=0, description="Price of a million prompt tokens.")
     llm_completion_price: float | None = Field(
-        None, ge=0, description="Price of a million completion tokens."
+        default=None, ge=0, description="Price of a million completion tokens."
     )
-    llm_seconds: float = Field(120.0, gt=0, description="Longest wait for one request to the language model.")
+    llm_seconds: float = Field(default=120.0, gt=0, description="Longest wait for one request to the language model.")
     family_prompts: int = Field(
-        4,
+        default=4,
         ge=1,
         description="Prompts a family must have before a tool is sought for it; unnamed families only.",
     )
     writer_candidates: int = Field(
-        3, ge=1, le=16, description="Independent verifiers written for one family."
+        default=3, ge=1, le=16, description="Independent verifiers written for one family."
     )
-    writer_rounds: int = Field(3, ge=1, le=16, description="Drafts of one verifier, repairs included.")
-    review: bool = Field(False, description="Leave new tools as candidates until a person approves them.")
+    writer_rounds: int = Field(default=3, ge=1, le=16, description="Drafts of one verifier, repairs included.")
+    review: bool = Field(default=False, description="Leave new tools as candidates until a person approves them.")
 
     @classmethod
     def settings_customise_sources(

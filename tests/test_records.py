@@ -45,7 +45,10 @@ def test_conversational_completions_count_by_their_last_assistant_message() -> N
         {"role": "tool", "content": "42"},
         {"role": "assistant", "content": "It is 42."},
     ]
-    assert rollout_from({"prompt": "p", "completions": [completion, "plain"]}).completions == ("It is 42.", "plain")
+    assert rollout_from({"prompt": "p", "completions": [completion, "plain"]}).completions == (
+        "It is 42.",
+        "plain",
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,6 +65,11 @@ def test_choices_come_in_three_shapes(choices: object, expected: object) -> None
 
 def test_an_index_into_choices_becomes_a_label() -> None:
     assert rollout_from({"prompt": "p", "choices": ["red", "blue"], "answer": 1}).reference == "B"
+
+
+def test_aliases_of_an_answer_are_kept() -> None:
+    rollout = rollout_from({"question": "p", "answer": {"value": "4", "aliases": ["four", "IV"]}})
+    assert rollout.aliases == ("four", "IV")
 
 
 def test_kwargs_of_instructions_lose_their_nulls() -> None:
@@ -112,7 +120,9 @@ def test_what_cannot_be_read_is_named(record: dict[str, object], field: str) -> 
 
 def test_a_batch_is_grouped_by_prompt_and_evidence() -> None:
     rollouts, places = rollouts_from_columns(
-        ["p", "q", "p", "p"], ["a", "b", "c", "d"], {"answer": ["1", "2", "1", "3"], "trainer_state": object()}
+        ["p", "q", "p", "p"],
+        ["a", "b", "c", "d"],
+        {"answer": ["1", "2", "1", "3"], "trainer_state": object()},
     )
     assert [rollout.completions for rollout in rollouts] == [("a", "c"), ("b",), ("d",)]
     assert [rollout.reference for rollout in rollouts] == ["1", "2", "3"]

@@ -33,7 +33,10 @@ PROSE = (
         ({"prompt": "Solve.", "reference": "{1, 2, 3}"}, "math/expression/reference/und"),
         ({"prompt": "Solve.", "reference": "x = 5"}, "math/expression/reference/und"),
         ({"prompt": "Q", "reference": "We add.\n#### 42"}, "math/expression/reference/und"),
-        ({"prompt": "Find the prime factors of 70.", "reference": "2 × 5 × 7"}, "knowledge/string/reference/und"),
+        (
+            {"prompt": "Find the prime factors of 70.", "reference": "2 × 5 × 7"},
+            "knowledge/string/reference/und",
+        ),
         ({"prompt": COLOURS, "reference": "(A)"}, "knowledge/choice/reference/und"),
         ({"prompt": COLOURS, "reference": "red"}, "knowledge/choice/reference/und"),
         ({"prompt": "Q", "choices": ["12", "13"], "reference": "13"}, "knowledge/choice/reference/und"),
@@ -46,11 +49,17 @@ PROSE = (
         ({"prompt": "Sort.", "reference": "ant, bee, cat"}, "knowledge/list/reference/und"),
         ({"prompt": "Sort.", "reference": ["ant", "bee"]}, "knowledge/list/reference/und"),
         ({"prompt": ADDS, "tests": ["assert add(1, 2) == 3"]}, "code/function/tests/python"),
-        ({"prompt": ADDS, "tests": "def check(candidate): ...", "reference": "4"}, "code/function/tests/python"),
+        (
+            {"prompt": ADDS, "tests": "def check(candidate): ...", "reference": "4"},
+            "code/function/tests/python",
+        ),
         ({"prompt": "Add.", "tests": [{"input": "1 2", "output": "3"}]}, "code/program/tests/python"),
         ({"prompt": "Add.", "tests": {"inputs": ["1"], "outputs": ["2"]}}, "code/program/tests/python"),
         ({"prompt": "Add.", "tests": {"inputs": [[1]], "fn_name": "f"}}, "code/function/tests/python"),
-        ({"prompt": "Write.", "instruction_id_list": ["a:b"], "kwargs": [{}]}, "instruction/text/constraints/und"),
+        (
+            {"prompt": "Write.", "instruction_id_list": ["a:b"], "kwargs": [{}]},
+            "instruction/text/constraints/und",
+        ),
         ({"prompt": "Give JSON.", "schema": {"type": "object"}}, "structured/json/schema/und"),
         (
             {"prompt": "Conform to this JSON Schema.", "reference": '{"type": "object"}'},
@@ -60,10 +69,31 @@ PROSE = (
             {"prompt": "Translate the following text into German.\n\nHi", "reference": "Hallo"},
             "translation/text/reference/de",
         ),
-        ({"prompt": "Translate this.\n\nHi", "lp": "en-fr", "reference": "Salut"}, "translation/text/reference/fr"),
+        ({"prompt": "When?", "reference": "1969-07-20"}, "knowledge/string/reference/und"),
+        ({"prompt": "When?", "reference": "July 20, 1969"}, "knowledge/string/reference/und"),
+        ({"prompt": "When?", "reference": "44 BC"}, "knowledge/string/reference/und"),
+        ({"prompt": "Where?", "reference": "Paris, France"}, "knowledge/string/reference/und"),
+        ({"prompt": "Which vitamin?", "reference": "D"}, "knowledge/string/reference/und"),
+        ({"prompt": "Choose the best option.", "reference": "D"}, "knowledge/choice/reference/und"),
+        ({"prompt": "How fast?", "reference": "9.8 m/s^2"}, "math/number/reference/und"),
+        (
+            {"prompt": "Translate the triangle by (3, 4).", "reference": "(4, 5)"},
+            "math/expression/reference/und",
+        ),
+        ({"prompt": "Write a poem about the translation of old texts."}, "open/text/none/und"),
+        ({"prompt": "Write a summary of your career."}, "open/text/none/und"),
+        ({"prompt": "Write an email about the evening class."}, "open/text/none/und"),
+        ({"prompt": "Write a story about a king in the Ruby palace."}, "open/text/none/und"),
+        (
+            {"prompt": "Translate this.\n\nHi", "lp": "en-fr", "reference": "Salut"},
+            "translation/text/reference/fr",
+        ),
         ({"prompt": "Translate into French: Hi"}, "translation/text/source/fr"),
-        ({"prompt": "Summarize: ...", "reference": "A dog ran off in the park."}, "summarization/text/reference/und"),
-        ({"prompt": "Summarize the article.\n\n..."}, "summarization/text/source/und"),
+        (
+            {"prompt": "Summarize: ...", "reference": "A dog ran off in the park."},
+            "summarization/text/reference/und",
+        ),
+        ({"prompt": "Summarize the article.\n\n" + PROSE * 2}, "summarization/text/source/und"),
         ({"prompt": "What should I do?", "reference": PROSE}, "open/text/reference/und"),
         ({"prompt": "Write a Python function that adds."}, "code/program/none/python"),
         ({"prompt": "Write a poem about rain."}, "open/text/none/und"),
@@ -78,7 +108,13 @@ def test_signature(record: dict[str, object], key: str) -> None:
 
 
 def test_labels_of_the_data_set_are_not_looked_at() -> None:
-    record = {"prompt": "Write a poem.", "task": "math", "source": "gsm8k", "dataset": "gsm8k", "subset": "code"}
+    record = {
+        "prompt": "Write a poem.",
+        "task": "math",
+        "source": "gsm8k",
+        "dataset": "gsm8k",
+        "subset": "code",
+    }
     assert route(rollout_from(record)).signature.key == "open/text/none/und"
 
 

@@ -16,7 +16,7 @@ _NUMBER = re.compile(
 _FRACTION = re.compile(
     r"^\$?\s*[-+−]?\s*(?:\d+\s+)?(?:\d+\s*/\s*\d+|\d*\s*\\[dt]?frac\s*(?:\{\d+\}|\d)\s*(?:\{\d+\}|\d))\s*\$?$"
 )
-_UNIT = re.compile(r"^([-+]?\$?[\d,]*\.?\d+)\s+[A-Za-z]+\.?$")
+_UNIT = re.compile(r"^[-+]?\$?[\d,]*\.?\d+\s+[A-Za-z]+(?:(?:/|\s+per\s+)[A-Za-z]+)?(?:\^?\d)?\.?$")
 _LATEX = re.compile(
     r"\\(?:[dt]?frac|sqrt|pi|infty|cup|cap|pm|mp|begin|left|right|text|mbox|cdot|times|circ|in|"
     r"sin|cos|tan|log|ln|emptyset|boxed|theta|alpha|beta|leq?|geq?|mathbb|mathrm|\{|\()"
@@ -33,6 +33,13 @@ _TUPLE = re.compile(r"^\$?\s*[(\[{]\s*[^()\[\]{}]*\d[^()\[\]{}]*[)\]}]\s*\$?$")
 _NUMBERS = re.compile(r"^[-+]?\d[\d.]*(?:/\d+)?(?:\s*,\s*[-+]?\d[\d.]*(?:/\d+)?)+$")
 _BOOLEAN = frozenset({"yes", "no", "true", "false"})
 _LABEL = re.compile(r"^\(?([A-Za-z])\)?[.:]?$")
+_DATE = re.compile(
+    r"^(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|"
+    r"(?:\d{1,2}(?:st|nd|rd|th)?\s+)?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?,?\s+.*\d{1,4}|"
+    r"\d+\s*(?:bc|ad|bce|ce|am|pm|a\.m\.|p\.m\.)\.?)$",
+    re.IGNORECASE,
+)
+_NUMBER_RANGE = re.compile(r"^(?:\d+\s*[-–]\s*\d+|(?:\d{3}[-.\s]){1,2}\d{4})$")
 _PROSE_WORDS = frozenset(
     {"the", "a", "an", "of", "to", "is", "are", "was", "and", "in", "that", "it", "for", "on", "as", "with"}
     | {"be", "this", "you", "your", "by", "or", "i"}
@@ -64,10 +71,12 @@ def _text_type(text: str, options: Sequence[tuple[str, str]]) -> tuple[AnswerTyp
     if options and _names_option(text, options):
         return AnswerType.CHOICE, f"the reference names one of {len(options)} options"
     label = _LABEL.match(text)
-    if label and (text[0] == "(" or label[1] in "ABCD"):
+    if label and text[0] == "(":
         return AnswerType.CHOICE, "the reference is an option's label"
     if text.lower().rstrip(".") in _BOOLEAN:
         return AnswerType.BOOLEAN, "the reference is yes or no, true or false"
+    if _DATE.match(text) or _NUMBER_RANGE.match(text):
+        return AnswerType.STRING, "the reference is a date, time or range"
     if is_number(text):
         return AnswerType.NUMBER, "the reference is a number"
     if _is_expression(text):
@@ -120,6 +129,8 @@ def _is_list(text: str) -> bool:
     if text[0] == "[" and text[-1] == "]":
         return True
     items = text.split(",")
+    if len(items) == 2 and items[1][:1] == " " and items[0][:1].isupper() and items[1].strip()[:1].isupper():
+        return False  # "Paris, France"; a pair of names cannot be told from a place
     return len(items) >= 2 and "\n" not in text and all(0 < len(item.split()) <= 3 for item in items)
 
 

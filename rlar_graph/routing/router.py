@@ -19,6 +19,9 @@ from rlar_graph.types import Rollout
 HEAD_CHARS, TAIL_CHARS = 400, 200
 """A prompt says what it asks for in its first or last characters; between them stands the material."""
 
+SOURCE_CHARS = 300
+"""A prompt without a reference is a summarization only if it is at least this long: the source is in it."""
+
 LANGUAGES: Mapping[str, str] = {
     "arabic": "ar", "bengali": "bn", "bulgarian": "bg", "catalan": "ca", "chinese": "zh",
     "croatian": "hr", "czech": "cs", "danish": "da", "dutch": "nl", "english": "en", "estonian": "et",
@@ -47,12 +50,18 @@ PROGRAMMING = (
 _TRANSLATE = re.compile(r"\btranslat(?:e|es|ed|ing|ion)\b", re.IGNORECASE)
 _TARGET = re.compile(r"\b(?:in)?to\s+(?:\w+\s+)?(" + "|".join(LANGUAGES) + r")\b", re.IGNORECASE)
 _SUMMARIZE = re.compile(r"\b(?:summari[sz]e|summari[sz]ing|summary|summaries|tl;?dr)\b", re.IGNORECASE)
+_LANGUAGE = "|".join(re.escape(name) for name in PROGRAMMING)
 _CODE = re.compile(
-    r"\b(?:write|implement|complete|create|fix|debug)\b[^.\n]{0,80}\b(?:function|program|script|class|method|code|"
-    r"query|" + "|".join(re.escape(name) for name in PROGRAMMING) + r")\b|```|^\s*def \w+\(",
+    r"\b(?:write|implement|complete|create|fix|debug|refactor)\b[^.\n]{0,80}"
+    r"(?:\b(?:function|program|script|code|algorithm|regex)\b|\b(?:"
+    + _LANGUAGE
+    + r") (?:class|query|method)\b|"
+    r"\b(?:in|using) (?:" + _LANGUAGE + r")(?!\w))|```|^\s*def \w+\(",
     re.IGNORECASE | re.MULTILINE,
 )
 _SCHEMA = re.compile(r"\bjson[- ]?schema\b", re.IGNORECASE)
+_OPTIONS = re.compile(r"\b(?:options?|choices?|choose|letters?|which of the following)\b", re.IGNORECASE)
+_LETTER = re.compile(r"^[A-Ja-j][.)]?$")
 _FACTORS = re.compile(
     r"\bprime factor|\bfactori[sz]ation|\bexpression that (?:evaluates|equals|uses)", re.IGNORECASE
 )
@@ -135,11 +144,11 @@ def _by_request(rollout: Rollout, asked: str) -> Route | None:
     has_text = isinstance(rollout.reference, str) and not is_number(rollout.reference)
     evidence = Evidence.REFERENCE if has_text else Evidence.SOURCE
     backing = "there is a reference" if has_text else "there is no reference, only the source"
-    if _TRANSLATE.search(asked) and (has_text or rollout.reference is None):
-        language = _target_language(rollout, asked)
+    language = _target_language(rollout, asked) if _TRANSLATE.search(asked) else "und"
+    if language != "und" and (has_text or rollout.reference is None):
         signature = Signature(Domain.TRANSLATION, AnswerType.TEXT, evidence, language)
         return Route(signature, f"the prompt asks for a translation into {language}; {backing}")
-    if _SUMMARIZE.search(asked) and (rollout.reference is None or _is_long(rollout.reference)):
+    if _SUMMARIZE.search(asked) and _is_summary(rollout):
         signature = Signature(Domain.SUMMARIZATION, AnswerType.TEXT, evidence)
         return Route(signature, f"the prompt asks for a summary; {backing}")
     return None
@@ -153,8 +162,11 @@ def _target_language(rollout: Rollout, asked: str) -> str:
     return LANGUAGES[named[1].lower()] if named else "und"
 
 
-def _is_long(reference: object) -> bool:
-    return isinstance(reference, str) and len(reference.split()) >= 5
+def _is_summary(rollout: Rollout) -> bool:
+    """Say whether there is something to summarize, or a reference long enough to be a summary."""
+    if isinstance(rollout.reference, str):
+        return len(rollout.reference.split()) >= 5
+    return rollout.reference is None and bool(rollout.source or len(rollout.prompt) >= SOURCE_CHARS)
 
 
 def _by_reference(rollout: Rollout, asked: str) -> Route:
@@ -166,6 +178,8 @@ def _by_reference(rollout: Rollout, asked: str) -> Route:
         return _open(rollout, asked)
     options = rollout.choices or read_options(rollout.prompt)
     answer, why = answer_type(reference, options)
+    if answer is AnswerType.STRING and _LETTER.match(str(reference).strip()) and _OPTIONS.search(asked):
+        answer, why = AnswerType.CHOICE, "the reference is a letter and the prompt speaks of options"
     if answer in {AnswerType.NUMBER, AnswerType.EXPRESSION}:
         if answer is AnswerType.EXPRESSION and _FACTORS.search(rollout.prompt):
             why = "the prompt asks for a form, which equal values do not share"
