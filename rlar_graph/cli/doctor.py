@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rlar_graph.cli.console import console
 from rlar_graph.cli.options import JsonOption, RegistryOption, settings_from
 from rlar_graph.errors import RlarError
 
@@ -95,12 +96,13 @@ def _extras() -> list[dict[str, str]]:
 
 
 def _show(findings: list[dict[str, str]]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table("what", "state", "note")
     colours = {"ok": "green", "on": "green", "off": "yellow", "broken": "red"}
     for finding in findings:
-        table.add_row(finding["what"], f"[{colours[finding['state']]}]{finding['state']}[/]", escape(finding["note"]))
-    Console().print(table)
+        table.add_row(
+            finding["what"], f"[{colours[finding['state']]}]{finding['state']}[/]", escape(finding["note"])
+        )
+    console().print(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlar_graph.cli.console import console
 from rlar_graph.cli.options import QuietOption, RegistryOption, WorkersOption, settings_from
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def evaluate(
 
 def _show(results: list[FileResult]) -> None:
     """Print one row per file."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("file", caption="abstentions are left out, and count as wrong in 'strict'")
@@ -59,4 +59,4 @@ def _show(results: list[FileResult]) -> None:
         counts = [f"{count:,}" for count in (result.items, result.completions, result.abstained)]
         rates = ["-" if row[name] is None else f"{row[name]:.4f}" for name in COLUMNS]
         table.add_row(Path(result.file).name, *counts, *rates)
-    Console().print(table)
+    console().print(table)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlar_graph.cli.console import console
 from rlar_graph.cli.options import JsonOption, QuietOption, RegistryOption, WorkersOption, settings_from
 from rlar_graph.errors import InputError
 
@@ -101,7 +102,6 @@ def prepare(
     workers: WorkersOption = None,
 ) -> None:
     """Look up, and admit where needed, the tools for a file's prompts; score nothing."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -119,7 +119,7 @@ def prepare(
     table = Table("signature", "prompts", "tool", title=f"{report.covered:.1%} of the prompts are covered")
     for entry in report.signatures:
         table.add_row(entry.signature, str(entry.rollouts), escape(entry.tool or f"none: {entry.missing}"))
-    Console().print(table)
+    console().print(table)
 
 
 def read_rollouts(file: str, *, completions: bool = False) -> Iterator[tuple[int, Rollout]]:
@@ -250,7 +250,6 @@ def _summary(file: str, tallies: dict[str, Tally], seconds: float) -> dict[str, 
 
 def _show(tallies: dict[str, Tally], seconds: float) -> None:
     """Print the table by signature."""
-    from rich.console import Console
     from rich.table import Table
 
     total = sum(tally.completions for tally in tallies.values())
@@ -263,7 +262,7 @@ def _show(tallies: dict[str, Tally], seconds: float) -> None:
         mean = "-" if tally.mean is None else f"{tally.mean:.3f}"
         rate = f"{tally.completions / tally.seconds:,.0f}" if tally.seconds else "-"
         table.add_row(key, tally.tool, f"{tally.completions:,}", mean, f"{tally.abstained:,}", rate)
-    Console().print(table)
+    console().print(table)
 
 
 def _advise(tallies: dict[str, Tally], out: Path | None) -> None:

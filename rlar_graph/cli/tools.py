@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlar_graph.cli.console import console
 from rlar_graph.cli.options import JsonOption, RegistryOption, settings_from
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ def list_tools(json_: JsonOption = False, registry: RegistryOption = None) -> No
         ]
         typer.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("tool", "version", "kind", "state", "scored", "serves")
@@ -68,7 +68,7 @@ def list_tools(json_: JsonOption = False, registry: RegistryOption = None) -> No
             serves = "\n".join(tool.bindings) if version.state == "active" else ""
             count = f"{scored.get((version.tool, version.number), 0):,}"
             table.add_row(tool.name, f"v{version.number}", tool.kind, version.state, count, serves)
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -147,7 +147,7 @@ def retest(
 
     with Engine(settings_from(registry)) as engine:
         tool = engine.library.load(name)
-        cases = [*load_table(name), *(load_probes(probes) if probes else ())]
+        cases = [*load_table(name), *(load_probes(str(probes)) if probes else ())]
         report = admit(tool, cases)
     typer.echo(report.render())
     if not report.admitted:
