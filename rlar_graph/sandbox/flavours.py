@@ -17,7 +17,7 @@ _STANDARD = """abc array ast base64 bisect builtins calendar cmath collections c
 dataclasses datetime decimal difflib enum errno fractions functools hashlib heapq html inspect io itertools json
 keyword math numbers operator pprint queue random re statistics string struct textwrap threading time traceback types
 typing unicodedata uuid zlib""".split()
-_SEALED_EXTRA = """asyncio binascii bz2 codecs concurrent.futures configparser doctest email filecmp fnmatch getpass
+_SEALED_EXTRA = """asyncio binascii encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 bz2 codecs concurrent.futures configparser doctest email filecmp fnmatch getpass
 glob gzip html.parser http ipaddress linecache locale logging lzma pathlib pickle platform secrets shlex signal
 socketserver sqlite3 stringprep tempfile timeit tokenize unittest unittest.mock urllib.parse urllib.request weakref
 xml.etree.ElementTree zoneinfo""".split()
@@ -62,9 +62,9 @@ def preloads(flavour: str) -> list[str]:
     return [*_STANDARD, *_PRELOADS[flavour]]
 
 
-def sealed_preloads() -> list[str]:
+def sealed_preloads(flavour: str) -> list[str]:
     """What is imported besides, where nothing can be imported later."""
-    return _SEALED_EXTRA
+    return [*_SEALED_EXTRA, "numpy"] if flavour == "math" else _SEALED_EXTRA
 
 
 def warm_up(flavour: str) -> str:

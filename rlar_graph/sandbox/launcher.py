@@ -99,7 +99,7 @@ class Zygote:
             "path": flavours.import_path(),
             "readable": flavours.readable(),
             "preload": flavours.preloads(flavour),
-            "extra": flavours.sealed_preloads(),
+            "extra": flavours.sealed_preloads(flavour),
             "warm": flavours.warm_up(flavour),
             "confine": confine,
         }

@@ -16,7 +16,7 @@ from rlar_graph.sandbox.syscalls import AUDIT_ARCH, MACHINE, number
 Program = list[tuple[int, int, int, int]]
 
 _LOAD, _EQUAL, _AT_LEAST, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+ALLOW, _KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _EPERM, _EROFS, _ENOSYS = 1, 30, 38
 _SET_MODE_FILTER = 1
 _X32_BIT = 0x40000000
@@ -59,6 +59,7 @@ _IOCTL = (
 )  # terminal queries, FIONREAD, FIONBIO, CLOEXEC
 _PRCTL = (1, 4, 22, 38)  # death signal, dumpable, seccomp, no_new_privs
 _OPEN_WRITE = 0x1 | 0x2 | 0x40 | 0x200 | 0x400000  # WRONLY, RDWR, CREAT, TRUNC, TMPFILE
+_AT_EMPTY_PATH = 0x1000
 _CLONE_BAD = 0x7E020000 | 0x02000000 | 0x00010100 | 0x0000E000  # namespaces, threads, memory, tracing
 
 
@@ -66,11 +67,12 @@ def _load(argument: int, high: bool = False) -> tuple[int, int, int, int]:
     return (_LOAD, 0, 0, 16 + 8 * argument + (4 if high else 0))
 
 
-def _give(code: int) -> tuple[int, int, int, int]:
+def give(code: int) -> tuple[int, int, int, int]:
+    """The instruction that ends a filter with ``code``."""
     return (_RETURN, 0, 0, code)
 
 
-def _rule(name: str, body: Program) -> Program:
+def rule(name: str, body: Program) -> Program:
     """``body`` for the call ``name``; nothing where the architecture has no such call."""
     nr = number(name)
     return [] if nr is None else [(_EQUAL, 0, len(body), nr), *body]
@@ -79,12 +81,16 @@ def _rule(name: str, body: Program) -> Program:
 def _one_of(argument: int, values: Iterable[int]) -> Program:
     tests: Program = []
     for value in values:
-        tests += [(_EQUAL, 0, 1, value), _give(_ALLOW)]
-    return [_load(argument), *tests, _give(_ERRNO | _EPERM)]
+        tests += [(_EQUAL, 0, 1, value), give(ALLOW)]
+    return [_load(argument), *tests, give(ERRNO | _EPERM)]
 
 
 def _without(argument: int, bits: int, error: int) -> Program:
-    return [_load(argument), (_BITS, 0, 1, bits), _give(_ERRNO | error), _give(_ALLOW)]
+    return [_load(argument), (_BITS, 0, 1, bits), give(ERRNO | error), give(ALLOW)]
+
+
+def _with(argument: int, bits: int) -> Program:
+    return [_load(argument), (_BITS, 0, 1, bits), give(ALLOW), give(ERRNO | _EPERM)]
 
 
 def _null(argument: int) -> Program:
@@ -93,16 +99,16 @@ def _null(argument: int) -> Program:
         (_EQUAL, 0, 3, 0),
         _load(argument, high=True),
         (_EQUAL, 0, 1, 0),
-        _give(_ALLOW),
-        _give(_ERRNO | _EPERM),
+        give(ALLOW),
+        give(ERRNO | _EPERM),
     ]
 
 
-def _head() -> Program:
+def head() -> Program:
     """Calls through another architecture's table die; x32 numbers are refused."""
-    head: Program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, AUDIT_ARCH[MACHINE]), _give(_KILL), (_LOAD, 0, 0, 0)]
+    head: Program = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, AUDIT_ARCH[MACHINE]), give(_KILL), (_LOAD, 0, 0, 0)]
     if MACHINE == "x86_64":
-        head += [(_AT_LEAST, 0, 1, _X32_BIT), _give(_ERRNO | _EPERM)]
+        head += [(_AT_LEAST, 0, 1, _X32_BIT), give(ERRNO | _EPERM)]
     return head
 
 
@@ -112,25 +118,28 @@ def base_filter(sealed: bool) -> Program:
     Args:
         sealed: Leave out every call that opens or looks at files: for machines where nothing else confines them.
     """
-    program = _head()
+    program = head()
     for name in (*PLAIN, *ZYGOTE, *(() if sealed else FILES)):
-        program += _rule(name, [_give(_ALLOW)])
-    if not sealed:
-        program += _rule("openat", _without(2, _OPEN_WRITE, _EROFS))
-    program += _rule("fcntl", _one_of(1, _FCNTL))
-    program += _rule("ioctl", _one_of(1, _IOCTL))
-    program += _rule("prctl", _one_of(0, _PRCTL))
-    program += _rule("socketpair", _one_of(0, (1,)))
+        program += rule(name, [give(ALLOW)])
+    if sealed:
+        # glibc's fstat is newfstatat with this flag; the path beside it cannot be read from here.
+        program += rule("newfstatat", _with(3, _AT_EMPTY_PATH))
+    else:
+        program += rule("openat", _without(2, _OPEN_WRITE, _EROFS))
+    program += rule("fcntl", _one_of(1, _FCNTL))
+    program += rule("ioctl", _one_of(1, _IOCTL))
+    program += rule("prctl", _one_of(0, _PRCTL))
+    program += rule("socketpair", _one_of(0, (1,)))
     # A datagram socketpair with an address would reach any Unix socket of the host.
-    program += _rule("sendto", _null(4))
-    program += _rule("prlimit64", _one_of(0, (0,)))
-    program += _rule("seccomp", _one_of(0, (_SET_MODE_FILTER,)))
-    program += _rule("clone", _without(0, _CLONE_BAD, _EPERM))
+    program += rule("sendto", _null(4))
+    program += rule("prlimit64", _one_of(0, (0,)))
+    program += rule("seccomp", _one_of(0, (_SET_MODE_FILTER,)))
+    program += rule("clone", _without(0, _CLONE_BAD, _EPERM))
     for name in ("clone3", "openat2"):
-        program += _rule(
-            name, [_give(_ERRNO | _ENOSYS)]
+        program += rule(
+            name, [give(ERRNO | _ENOSYS)]
         )  # callers fall back to the call whose arguments can be read
-    return [*program, _give(_ERRNO | _EPERM)]
+    return [*program, give(ERRNO | _EPERM)]
 
 
 def child_filter(passes_descriptors: bool) -> Program:
@@ -139,22 +148,14 @@ def child_filter(passes_descriptors: bool) -> Program:
     Args:
         passes_descriptors: Keep ``recvmsg``, for a grader that is handed one pair of pipes per program.
     """
-    program = _head()
+    program = head()
     lost = ["clone", "prctl", "seccomp", "waitid", "pidfd_open", "sendmsg"]
     if not passes_descriptors:
         lost.append("recvmsg")
     for name in lost:
-        program += _rule(name, [_give(_ERRNO | _EPERM)])
-    program += _rule("prlimit64", _null(2))
-    return [*program, _give(_ALLOW)]
-
-
-def denying_filter(names: Iterable[str], error: int) -> Program:
-    """A filter that only refuses the calls ``names``: how tests make a machine that lacks them."""
-    program = _head()
-    for name in names:
-        program += _rule(name, [_give(_ERRNO | error)])
-    return [*program, _give(_ALLOW)]
+        program += rule(name, [give(ERRNO | _EPERM)])
+    program += rule("prlimit64", _null(2))
+    return [*program, give(ALLOW)]
 
 
 class _Prog(ctypes.Structure):

@@ -183,9 +183,17 @@ def _child(
     me: int,
 ) -> None:
     try:
-        os.close(CONTROL)
-        os.close(OWNER)
+        _keep_only(descriptors)
         lockdown.harden_child(confinement, Kind(kind), memory_mb, cpu_seconds, me)
         _MAINS[kind](descriptors)
     finally:
         os._exit(0)
+
+
+def _keep_only(descriptors: list[int]) -> None:
+    """Close what the zygote holds: its sockets, and the handles of this child's siblings."""
+    edge = CONTROL
+    for descriptor in sorted(descriptors):
+        os.closerange(edge, descriptor)
+        edge = descriptor + 1
+    os.closerange(edge, 1 << 16)
