@@ -19,17 +19,35 @@ from rlar_graph.registry.records import (
     ToolVersion,
     Usage,
 )
+from rlar_graph.registry.workshop_records import (
+    Attempt,
+    Audit,
+    FamilyRecord,
+    KeptProbe,
+    Label,
+    Observation,
+    Reacquisition,
+    Spend,
+)
 
 if TYPE_CHECKING:
     from rlar_graph.registry.store import Registry
 
 __all__ = [
+    "Attempt",
+    "Audit",
     "Author",
     "DailyUsage",
     "Decision",
     "Event",
+    "FamilyRecord",
     "ImportedTool",
+    "KeptProbe",
+    "Label",
+    "Observation",
     "Provenance",
+    "Reacquisition",
+    "Spend",
     "ToolRecord",
     "ToolState",
     "ToolVersion",

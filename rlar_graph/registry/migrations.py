@@ -93,7 +93,99 @@ FIRST = (
         excerpt TEXT NOT NULL)""",
 )
 
-MIGRATIONS = (Migration(1, "tools, versions, admissions, bindings, events, usage and decisions", FIRST),)
+SECOND = (
+    """CREATE TABLE rlar_wanted (
+        version_id INTEGER NOT NULL REFERENCES rlar_versions (id),
+        key TEXT NOT NULL,
+        PRIMARY KEY (version_id, key))""",
+    """CREATE TABLE rlar_families (
+        key TEXT PRIMARY KEY,
+        signature TEXT NOT NULL,
+        sketch TEXT NOT NULL,
+        example TEXT NOT NULL,
+        prompts BIGINT NOT NULL,
+        created_at TEXT NOT NULL)""",
+    """CREATE TABLE rlar_labels (
+        id {id},
+        prompt_hash TEXT NOT NULL,
+        source TEXT NOT NULL CHECK (source IN ('rule', 'user', 'llm')),
+        text TEXT NOT NULL,
+        target TEXT NOT NULL,
+        UNIQUE (prompt_hash, source))""",
+    """CREATE TABLE rlar_probes (
+        id {id},
+        family TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        body TEXT NOT NULL,
+        deciding BOOLEAN NOT NULL,
+        origin TEXT NOT NULL CHECK (origin IN ('data', 'llm', 'user', 'audit', 'hostile')),
+        expect TEXT NOT NULL,
+        at TEXT NOT NULL,
+        UNIQUE (family, sha256))""",
+    "CREATE TABLE rlar_claims (family TEXT PRIMARY KEY, owner TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL)",
+    """CREATE TABLE rlar_attempts (
+        id {id},
+        family TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        outcome TEXT NOT NULL CHECK (outcome IN ('admitted', 'rejected', 'refused')),
+        reason TEXT NOT NULL,
+        calls BIGINT NOT NULL,
+        tokens BIGINT NOT NULL,
+        money DOUBLE PRECISION NOT NULL,
+        seconds DOUBLE PRECISION NOT NULL,
+        at TEXT NOT NULL)""",
+    "CREATE INDEX rlar_attempts_by_family ON rlar_attempts (family)",
+    """CREATE TABLE rlar_cache (
+        id {id},
+        kind TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        UNIQUE (kind, key))""",
+    """CREATE TABLE rlar_spend (
+        role TEXT NOT NULL,
+        day TEXT NOT NULL,
+        calls BIGINT NOT NULL,
+        prompt_tokens BIGINT NOT NULL,
+        completion_tokens BIGINT NOT NULL,
+        seconds DOUBLE PRECISION NOT NULL,
+        money DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (role, day))""",
+    """CREATE TABLE rlar_observations (
+        id {id},
+        version_id INTEGER NOT NULL REFERENCES rlar_versions (id),
+        rollouts BIGINT NOT NULL,
+        completions BIGINT NOT NULL,
+        abstained BIGINT NOT NULL,
+        errors BIGINT NOT NULL,
+        groups BIGINT NOT NULL,
+        flat BIGINT NOT NULL,
+        tops BIGINT NOT NULL,
+        bottoms BIGINT NOT NULL,
+        seconds DOUBLE PRECISION NOT NULL)""",
+    "CREATE INDEX rlar_observations_by_version ON rlar_observations (version_id, id)",
+    """CREATE TABLE rlar_audits (
+        id {id},
+        version_id INTEGER NOT NULL REFERENCES rlar_versions (id),
+        pairs BIGINT NOT NULL,
+        train DOUBLE PRECISION NOT NULL,
+        train_squares DOUBLE PRECISION NOT NULL,
+        gap DOUBLE PRECISION NOT NULL,
+        gap_squares DOUBLE PRECISION NOT NULL)""",
+    "CREATE INDEX rlar_audits_by_version ON rlar_audits (version_id, id)",
+    """CREATE TABLE rlar_findings (
+        version_id INTEGER NOT NULL REFERENCES rlar_versions (id),
+        monitor TEXT NOT NULL,
+        action TEXT NOT NULL CHECK (action IN ('reacquire', 'quarantine', 'watch')),
+        reason TEXT NOT NULL,
+        at TEXT NOT NULL,
+        settled BOOLEAN NOT NULL,
+        PRIMARY KEY (version_id, monitor))""",
+)
+
+MIGRATIONS = (
+    Migration(1, "tools, versions, admissions, bindings, events, usage and decisions", FIRST),
+    Migration(2, "families, labels, probes, claims, attempts, cache, spend, drift", SECOND),
+)
 
 
 def schema_version(connection: sa.Connection) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +10,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from rlar_graph.errors import RegistryFrozen
-from rlar_graph.registry import lifecycle, portable, traffic, versions
+from rlar_graph.registry import adoption, lifecycle, portable, traffic, versions
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.identity import identify
 from rlar_graph.registry.migrations import migrate
@@ -29,9 +27,11 @@ from rlar_graph.registry.records import (
     Usage,
 )
 from rlar_graph.registry.tables import storable
+from rlar_graph.registry.workshop import Workshop
+from rlar_graph.registry.workshop_records import Attempt
 
 
-class Registry:
+class Registry(Workshop):
     """An open registry; safe to share between threads, processes each open their own.
 
     **Frozen**, it serves the versions that were active at that moment, whatever other processes promote since,
@@ -44,8 +44,7 @@ class Registry:
     """
 
     def __init__(self, url: str, *, frozen: bool = False) -> None:
-        self._database = Database(url)
-        self._row_ids: dict[tuple[str, int], int] = {}
+        super().__init__(Database(url))
         self._pinned: dict[str, ToolVersion] | None = None
         try:
             migrate(self._database)
@@ -178,6 +177,66 @@ class Registry:
                 new = lifecycle.promote(connection, new.tool, new.number, reason, who)
             return new
 
+    def adopt(
+        self,
+        spec: Spec,
+        *,
+        source: str | None,
+        provenance: Provenance,
+        report: Report,
+        keys: Sequence[str],
+        promote: bool = True,
+        attempt: Attempt | None = None,
+        owner: str | None = None,
+        reason: str = "",
+        who: str = "registrar",
+    ) -> ToolVersion:
+        """Take in what an acquisition made, in one transaction: a kill leaves all of it or nothing.
+
+        An admitted version becomes active and serves the keys, in place of what served them; a rejected one is
+        kept with its report. Doing it again changes nothing. A quarantined version that is written and admitted
+        again stays quarantined: only a person brings it back.
+
+        Args:
+            spec: What the tool says of itself.
+            source: Everything that decides its scores, as one text; None for built-in tools.
+            provenance: Where it comes from.
+            report: Its admission report, passed or failed.
+            keys: The family and signature keys it is for.
+            promote: False leaves it a candidate that serves the keys once it is promoted: human review.
+            attempt: What the acquisition cost, kept in the same transaction.
+            owner: Owner of the claims on the keys: made sure of first, and released in the end.
+            reason: Why, for the history.
+            who: Who, for the history.
+
+        Raises:
+            InputError: The spec or the source cannot be kept.
+            RegistryError: The claim ran out and another process acquires now, or the tool is of another kind.
+        """
+        tool = identify(spec, source)
+        with self._changing(f"adopt {spec.name!r}") as connection:
+            if owner is not None:
+                adoption.check_claims(connection, self._database, keys, owner)
+            version = adoption.adopt(
+                connection,
+                self._database,
+                tool,
+                provenance,
+                report,
+                keys,
+                promote=promote,
+                reason=reason,
+                who=who,
+            )
+            if attempt is not None:
+                self._record_attempt(connection, attempt, owner)
+            return version
+
+    def awaiting(self, keys: Sequence[str]) -> dict[str, ToolVersion]:
+        """Return the admitted candidates that were made for some of the keys and wait for approval."""
+        with self._database.reading() as connection:
+            return adoption.awaiting(connection, keys)
+
     def readmit(
         self, name: str, number: int, report: Report, *, reason: str = "", who: str = "user"
     ) -> ToolVersion:
@@ -186,9 +245,11 @@ class Registry:
             return lifecycle.readmit(connection, name, number, report, reason, who)
 
     def promote(self, name: str, number: int, *, reason: str = "", who: str = "user") -> ToolVersion:
-        """Make an admitted version the active one; the one before it is retired."""
+        """Make an admitted version the active one; the one before it is retired, and its keys are bound."""
         with self._changing(f"promote {name!r}") as connection:
-            return lifecycle.promote(connection, name, number, reason, who)
+            version = lifecycle.promote(connection, name, number, reason, who)
+            adoption.serve_wanted(connection, self._database, version, reason, who)
+            return version
 
     def quarantine(
         self, name: str, reason: str, *, number: int | None = None, who: str = "user"
@@ -277,21 +338,6 @@ class Registry:
                 portable.take(connection, self._database, offer, Path(path), trusted=trusted, who=who)
                 for offer in offers
             )
-
-    @contextmanager
-    def _changing(self, what: str) -> Iterator[sa.Connection]:
-        """Open a transaction that changes tools, unless the registry is frozen."""
-        if self.frozen:
-            raise RegistryFrozen(f"cannot {what}: the registry is frozen; open it unfrozen to change it")
-        with self._database.writing() as connection:
-            yield connection
-
-    def _row_id(self, connection: sa.Connection, name: str, number: int) -> int:
-        """Return the row id of a version; versions are never deleted, so it may be remembered."""
-        found = self._row_ids.get((name, number))
-        if found is None:
-            found = self._row_ids[name, number] = versions.version_id(connection, name, number)
-        return found
 
     def _decider(self, connection: sa.Connection, decision: Decision) -> int | None:
         if decision.tool is None or decision.version is None:

@@ -146,3 +146,127 @@ decisions = sa.Table(
     sa.Column("abstained", StorableText),
     sa.Column("excerpt", StorableText, nullable=False),
 )
+
+wanted = sa.Table(
+    "rlar_wanted",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("rlar_versions.id"), primary_key=True),
+    sa.Column("key", StorableText, primary_key=True),
+)
+
+families = sa.Table(
+    "rlar_families",
+    metadata,
+    sa.Column("key", StorableText, primary_key=True),
+    sa.Column("signature", StorableText, nullable=False),
+    sa.Column("sketch", StorableText, nullable=False),
+    sa.Column("example", StorableText, nullable=False),
+    sa.Column("prompts", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+labels = sa.Table(
+    "rlar_labels",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("prompt_hash", StorableText, nullable=False),
+    sa.Column("source", StorableText, nullable=False),
+    sa.Column("text", StorableText, nullable=False),
+    sa.Column("target", StorableText, nullable=False),
+)
+
+probes = sa.Table(
+    "rlar_probes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("family", StorableText, nullable=False),
+    sa.Column("sha256", sa.Text, nullable=False),
+    sa.Column("body", StorableText, nullable=False),
+    sa.Column("deciding", sa.Boolean, nullable=False),
+    sa.Column("origin", StorableText, nullable=False),
+    sa.Column("expect", StorableText, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+
+claims = sa.Table(
+    "rlar_claims",
+    metadata,
+    sa.Column("family", StorableText, primary_key=True),
+    sa.Column("owner", StorableText, nullable=False),
+    sa.Column("expires", sa.Double, nullable=False),
+)
+
+attempts = sa.Table(
+    "rlar_attempts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("family", StorableText, nullable=False),
+    sa.Column("kind", StorableText, nullable=False),
+    sa.Column("outcome", StorableText, nullable=False),
+    sa.Column("reason", StorableText, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("tokens", sa.BigInteger, nullable=False),
+    sa.Column("money", sa.Double, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+)
+
+cache = sa.Table(
+    "rlar_cache",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", StorableText, nullable=False),
+    sa.Column("key", StorableText, nullable=False),
+    sa.Column("value", StorableText, nullable=False),
+)
+
+spend = sa.Table(
+    "rlar_spend",
+    metadata,
+    sa.Column("role", StorableText, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+    sa.Column("completion_tokens", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("money", sa.Double, nullable=False),
+)
+
+observations = sa.Table(
+    "rlar_observations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _key("version"),
+    sa.Column("rollouts", sa.BigInteger, nullable=False),
+    sa.Column("completions", sa.BigInteger, nullable=False),
+    sa.Column("abstained", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("groups", sa.BigInteger, nullable=False),
+    sa.Column("flat", sa.BigInteger, nullable=False),
+    sa.Column("tops", sa.BigInteger, nullable=False),
+    sa.Column("bottoms", sa.BigInteger, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+)
+
+audits = sa.Table(
+    "rlar_audits",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    _key("version"),
+    sa.Column("pairs", sa.BigInteger, nullable=False),
+    sa.Column("train", sa.Double, nullable=False),
+    sa.Column("train_squares", sa.Double, nullable=False),
+    sa.Column("gap", sa.Double, nullable=False),
+    sa.Column("gap_squares", sa.Double, nullable=False),
+)
+
+findings = sa.Table(
+    "rlar_findings",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("rlar_versions.id"), primary_key=True),
+    sa.Column("monitor", StorableText, primary_key=True),
+    sa.Column("action", StorableText, nullable=False),
+    sa.Column("reason", StorableText, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("settled", sa.Boolean, nullable=False),
+)

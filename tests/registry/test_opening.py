@@ -19,6 +19,7 @@ from rlar_graph.registry.migrations import MIGRATIONS, Migration, migrate, schem
 from rlar_graph.rewards.base import ToolSpec
 
 SPEC = ToolSpec("maths", "verifier", "Compares numbers.", content_hash="x")
+NEXT = MIGRATIONS[-1].number + 1
 
 
 def test_importing_the_registry_does_not_import_sqlalchemy() -> None:
@@ -97,28 +98,28 @@ def test_a_newer_schema_is_left_alone(shared_url: str) -> None:
 def test_an_older_schema_is_brought_up_to_date(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_registry(shared_url) as registry:
         registry.register(SPEC, provenance=Provenance("builtin"))
-    second = Migration(2, "families", ("CREATE TABLE rlar_families (id {id}, print {bytes})",))
-    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, second))
+    following = Migration(NEXT, "more", ("CREATE TABLE rlar_more (id {id}, print {bytes})",))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, following))
     with open_registry(shared_url) as registry:
         assert registry.tool("maths").name == "maths"
     database = Database(shared_url)
     with database.reading() as connection:
-        assert schema_version(connection) == 2
-        assert sa.inspect(connection).has_table("rlar_families")
+        assert schema_version(connection) == NEXT
+        assert sa.inspect(connection).has_table("rlar_more")
     database.close()
 
 
 def test_a_failed_migration_is_undone(shared_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_registry(shared_url):
         pass
-    broken = Migration(2, "broken", ("CREATE TABLE rlar_halfway (id {id})", "CREATE NONSENSE"))
+    broken = Migration(NEXT, "broken", ("CREATE TABLE rlar_halfway (id {id})", "CREATE NONSENSE"))
     database = Database(shared_url)
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, broken))
-        with pytest.raises(MigrationError, match=r"migration 2 \(broken\).*undone"):
+        with pytest.raises(MigrationError, match=rf"migration {NEXT} \(broken\).*undone"):
             migrate(database)
     with database.reading() as connection:
-        assert schema_version(connection) == 1
+        assert schema_version(connection) == NEXT - 1
         assert not sa.inspect(connection).has_table("rlar_halfway")
     database.close()
 
