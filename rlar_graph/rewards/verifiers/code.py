@@ -22,6 +22,9 @@ from rlar_graph.types import Rollout, Verdict, abstain
 
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\(")
 _DEFINED = re.compile(r"^\s*(?:def|class)\s+(\w+)|\bimport\s+(\w+)", re.MULTILINE)
+_WITHDRAWN = re.compile(
+    r"\b(?:take (?:it|that|this) back|above is wrong|disregard (?:this|that|the above))\b", re.I
+)
 _NOT_TESTED = frozenset(dir(builtins)) | frozenset(kwlist) | {"check", "candidate", "isclose"}
 _PAIR_KEYS = (("input", "output"), ("inputs", "outputs"))
 
@@ -110,9 +113,15 @@ def _failed(status: str, why: str, passed: int = 0, total: int = 0) -> Verdict:
 
 
 def _program(completion: str, prompt: str, tests: Tests) -> str | None:
-    """Return the program a completion answers with."""
+    """Return the program a completion answers with; None where there is none or it is taken back."""
     bounds = spoken(completion)
-    return find_program(completion[slice(*bounds)], prompt, tests.names) if bounds is not None else None
+    if bounds is None:
+        return None
+    said = completion[slice(*bounds)]
+    last_words = said.rpartition("```" if "```" in said else "\n\n")[2]
+    if _WITHDRAWN.search(last_words[-1_000:]):
+        return None
+    return find_program(said, prompt, tests.names)
 
 
 def read_tests(rollout: Rollout) -> Tests | Verdict:
