@@ -33,7 +33,7 @@ class Limits:
     """Further processes or threads the program may start; 0 means none. The process engine refuses any other."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What came of one call."""
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from rlar_graph.errors import SandboxClosed
 from rlar_graph.sandbox.base import Limits, Outcome
-from rlar_graph.sandbox.plain import packer
+from rlar_graph.sandbox.plain import fast_packer, pack
 from rlar_graph.sandbox.pool import Pool, Verifier
 from rlar_graph.sandbox.wire import BATCH_BYTES, BATCH_CALLS, INBOX_BYTES
 from rlar_graph.sandbox.worker import Batch, Worker, wait_any
@@ -35,10 +35,11 @@ class BatchRun:
     ) -> None:
         self._pool, self._verifier, self._limits = pool, verifier, limits
         self._name = function.encode("utf-8", "replace")
-        self._arguments = arguments
+        self._arguments = list(arguments)
         self._outcomes: list[Outcome | None] = [None] * len(arguments)
-        self._pending: deque[int] = deque(range(len(arguments)))
-        self._pack = packer().pack
+        self._pending: deque[range] = deque([range(len(arguments))])
+        self._pack = fast_packer().pack
+        self._typical = BATCH_BYTES // 16
         self._workers: list[Worker] = []
         self._large: set[Worker] = set()
         self._chunk = BATCH_CALLS
@@ -62,7 +63,7 @@ class BatchRun:
 
     def _drive(self, permits: int) -> None:
         while self._pending or any(worker.batches for worker in self._workers):
-            while self._pending and len(self._workers) < permits and len(self._pending) > 0:
+            while self._pending and len(self._workers) < permits:
                 if not self._hire():
                     return
             for worker in self._workers:
@@ -98,32 +99,43 @@ class BatchRun:
     def _feed(self, worker: Worker) -> None:
         while self._pending and (slot := worker.free_slot()) is not None:
             indices, payloads = self._take_chunk()
-            if indices:
+            if payloads:
                 worker.send(self._name, payloads, indices, slot)
                 if sum(map(len, payloads)) > _TRIM_BYTES:
                     self._large.add(worker)
 
-    def _take_chunk(self) -> tuple[list[int], list[bytes]]:
-        indices: list[int] = []
+    def _take_chunk(self) -> tuple[range, list[bytes]]:
+        """The next calls and their packed arguments; about :data:`BATCH_BYTES` of them."""
+        ahead = self._pending.popleft()
+        part = ahead[: max(1, min(self._chunk, BATCH_BYTES // self._typical))]
+        try:
+            payloads = list(map(self._pack, self._arguments[part.start : part.stop]))
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            part, payloads = self._pack_slowly(part)  # one of them cannot be sent as it is: find it
+        size = sum(map(len, payloads)) + len(self._name)
+        while size > INBOX_BYTES and payloads:
+            size -= len(payloads.pop())
+            part = part[:-1]
+            if not part:
+                self._outcomes[ahead.start] = _refuse(f"the arguments take more than {INBOX_BYTES >> 20} MiB")
+                part = ahead[:1]
+        self._typical = max(1, size // max(1, len(payloads)))
+        if len(ahead) > len(part):
+            self._pending.appendleft(ahead[len(part) :])
+        return part, payloads
+
+    def _pack_slowly(self, part: range) -> tuple[range, list[bytes]]:
+        """Pack one by one, up to the first call that has to be refused."""
         payloads: list[bytes] = []
-        size, pending, pack = 0, self._pending, self._pack
-        while pending and len(indices) < self._chunk and size < BATCH_BYTES:
-            index = pending.popleft()
+        for index in part:
             try:
-                payload = pack(self._arguments[index])
+                payloads.append(pack(self._arguments[index]))
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                if payloads:
+                    break
                 self._outcomes[index] = _refuse(f"the arguments cannot be sent: {error}")
-                continue
-            if len(payload) + len(self._name) > INBOX_BYTES:
-                self._outcomes[index] = _refuse(f"the arguments take more than {INBOX_BYTES >> 20} MiB")
-                continue
-            if size + len(payload) + len(self._name) > INBOX_BYTES:
-                pending.appendleft(index)
-                break
-            indices.append(index)
-            payloads.append(payload)
-            size += len(payload)
-        return indices, payloads
+                return part[:1], []
+        return part[: len(payloads)], payloads
 
     def _collect(self, worker: Worker) -> None:
         batch = worker.batches.popleft()
@@ -170,11 +182,12 @@ class BatchRun:
             self._requeue(rest[1:])
 
     def _keep(self, batch: Batch, outcomes: list[Outcome]) -> None:
-        for index, outcome in zip(batch.indices, outcomes, strict=False):
-            self._outcomes[index] = outcome
+        start = batch.indices.start
+        self._outcomes[start : start + len(outcomes)] = outcomes
 
-    def _requeue(self, indices: Sequence[int]) -> None:
-        self._pending.extendleft(reversed(indices))
+    def _requeue(self, indices: range) -> None:
+        if indices:
+            self._pending.appendleft(indices)
 
     def _drop(self, worker: Worker) -> None:
         for batch in reversed(worker.batches):

@@ -31,7 +31,7 @@ def fresh_call(
         worker = pool.fork(verifier)
         try:
             # The call is in the worker's hands before its source is defined: one wake-up less.
-            worker.send(name, [payload], [0], 0)
+            worker.send(name, [payload], range(1), 0)
             outcome = worker.load(limits.seconds) or _result(worker, limits)
         finally:
             pool.discard(worker)
