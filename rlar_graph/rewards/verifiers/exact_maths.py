@@ -22,7 +22,7 @@ _NUMERAL = re.compile(r"\$?(-?)\$?0{0,20}([0-9]{1,40})(?:\.0{0,20})?\$?", re.ASC
 _COMMA_DECIMAL = re.compile(r"[^\d]{0,4}?-?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+[^\d]{0,4}", re.ASCII)
 _LIST_OF_GROUPS = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
 _BRACKETED_PAIR = re.compile(r"([(\[]\s{0,3}-?\d{1,3}),(\d{3}\s{0,3}[)\]])", re.ASCII)
-_UNEVALUATED = re.compile(r"\\(?:sum|prod|int|lim|bigcup|bigcap)\b")
+_UNEVALUATED = re.compile(r"\\(?:sum|prod|int|lim|bigcup|bigcap)(?![A-Za-z])")
 _BIG_BOUND = re.compile(r"[0-9]{6}|10\s{0,3}\^")
 _PROSE = re.compile(r"(?<![\\{A-Za-z])[A-Za-z]{3,}")
 
@@ -65,8 +65,10 @@ def _read_reference(reference: str) -> _Reference:
     tokens = tokenize(_pairs(reference))
     try:
         return _Reference(tokens, read_shape(tokens), simple=True)
-    except (NotExact, TooLarge):
+    except NotExact:
         return _Reference(tokens, None, simple=True)
+    except TooLarge:
+        return _Reference(tokens, None, simple=False)
 
 
 def _pairs(answer: str) -> str:

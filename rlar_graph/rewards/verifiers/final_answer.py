@@ -76,7 +76,7 @@ _DOUBT = re.compile(
 )
 _WITHDRAWN = re.compile(
     r"\b(?:scratch that|take (?:that|it) back|i was wrong"
-    r"|(?:that|this|it)(?:'s| is| was) (?:wrong|incorrect|not (?:right|correct))"
+    r"|(?:that|this|it|above|which|answer)(?:'s|’s| is| was) (?:wrong|incorrect|not (?:right|correct))"
     r"|made an? (?:mistake|error)|my mistake|disregard (?:that|this|the above)|ignore (?:that|my))\b",
     re.IGNORECASE,
 )
@@ -118,7 +118,7 @@ def final_answer(completion: str, *, trusted: bool = False) -> FinalAnswer | Non
         return None
     if not found:
         guess = implied(text)
-        answer = FinalAnswer(*guess) if guess else None
+        answer = _settled(text, [FinalAnswer(*guess)]) if guess else None
     elif trusted:
         answer = found[-1]
     else:

@@ -43,18 +43,23 @@ _ADVERB = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    r"\b(?:could|might|may (?:be|have)|perhaps|maybe|either|one of|possibl[ey]|possibilities|candidates?|options? (?:is|are)"
-    r"|guess(?:es)?|not sure|unsure|unclear|unknown|reference|gold|grader|answer key|whether)\b",
+    r"\b(?:could|might|may (?:be|have)|perhaps|maybe|either|one of|possibl[ey]|possibilities|candidates?"
+    r"|options? (?:is|are)|guess(?:es)?|not sure|unsure|unclear|unknown|reference|gold|grader|answer key|whether"
+    r"|verdict|the (?:question|problem|task) (?:is|was|asks|says))\b"
+    r"|\boutput\s[\d.]|\b(?:score|reward|rating)[\"']?\s?[:=]"
+    r"|(?:^\s{0,20}|[:：]\s{0,5})(?:solve|find|compute|calculate|evaluate|determine|simplify)\b",
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
     r"\b(?:not|no|never|cannot|but|however|without|if|would|should|let|first|next)\b|n't|n’t", re.I
 )
+_SIGN = re.compile(r"[0-9=+*/^\\<>]")
 _QUANTITY = re.compile(r"[$€£¥₹]?[ ]?[-−+]?[$€£¥₹]?\d[\d,.]*(?:/\d+)?(?:\s?%)?")
 _CLAUSE = re.compile(
     r"[,;]?\s(?:in|after|for|per|by|on|at|from|when|if|every|each|during|with|left|because|since|which|that|while|before)\b"
 )
-_NUMBER = re.compile(r"(?<![\w.])[-−]?[$€£¥₹]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:/\d+)?(?:\s?%)?")
+_CODE = re.compile(r"```[A-Za-z].*?(?:```|\Z)", re.DOTALL)
+_NUMBER = re.compile(r"(?<![\w.(\"'])[-−]?[$€£¥₹]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:/\d+)?(?:\s?%)?")
 _BOLD = re.compile(r"\*\*([^*\n]{1,100})\*\*")
 _OPENINGS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 
@@ -99,7 +104,7 @@ def implied(text: str) -> tuple[str, ImpliedForm, tuple[int, int]] | None:
     if 0 < len(whole) <= BARE and is_formula(whole):
         return tidy(_LEAD.sub("", whole, count=1)), "bare", (start, start + len(whole))
     base = max(0, len(text) - TAIL)
-    tail = text[base:]
+    tail = _CODE.sub(lambda code: " " * len(code[0]), text[base:])
     display = _last_display(tail)
     after = display[1] if display else 0
     for begin, end in _sentences(tail, after):
@@ -112,7 +117,7 @@ def implied(text: str) -> tuple[str, ImpliedForm, tuple[int, int]] | None:
             return None
     if display:
         return tidy(tail[display[0] : display[1]]), "display", (base + display[0], base + display[1])
-    if 0 < len(whole) <= BARE and _may_be_bare(whole):
+    if 0 < len(whole) <= BARE and _may_be_bare(whole) and tail.strip():
         return tidy(whole), "bare", (start, start + len(whole))
     return None
 
@@ -136,7 +141,7 @@ def asserted(sentence: str) -> str | None:
     """Return what one sentence without its full stop asserts, e.g. ``2/3`` of "so the chance is 2/3"."""
     if not any(map(str.isalnum, sentence)) or _HEDGE.search(sentence):
         return None
-    if is_formula(sentence) and any(map(str.isdigit, sentence)):
+    if is_formula(sentence) and _SIGN.search(sentence):
         return tidy(_LEAD.sub("", sentence.strip(), count=1))
     masked = _INLINE.sub(_mask, sentence)
     for verb in reversed(list(_VERB.finditer(masked))):

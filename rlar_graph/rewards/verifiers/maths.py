@@ -22,10 +22,9 @@ from rlar_graph.types import Rollout, Verdict, abstain
 
 SHORT = 120
 """Characters up to which a reference without a marker is the answer itself, not a solution that ends in it."""
-ECHO = 40
-"""Characters from which a completion that is part of the prompt is an echo of it."""
 
 _MARKED = re.compile(r"\\boxed|\\fbox|####|<answer>|\banswers?\b", re.IGNORECASE)
+_PROSE = re.compile(r"[A-Za-z]{3,}\s[^\n]{0,80}?[A-Za-z]{3,}|[^\W\d_]{8}")
 _UNANSWERED = Verdict(0.0, detail={"why": "no final answer"})
 _ECHO = Verdict(0.0, detail={"why": "repeats the prompt"})
 
@@ -53,11 +52,8 @@ class MathsVerifier(AnswerVerifier):
         found = final_answer(completion)
         if found is None:
             return _UNANSWERED
-        if found.form in ("sentence", "display", "bare"):
-            said = completion.strip()
-            passage = completion[slice(*found.span)].strip() if found.form == "sentence" else said
-            if any(len(text) >= ECHO and text in rollout.prompt for text in (said, passage)):
-                return _ECHO
+        if found.form in ("sentence", "display", "bare") and _is_echo(completion, found.span, rollout.prompt):
+            return _ECHO
         return found.text
 
     def compare(self, questions: Sequence[tuple[Rollout, str]]) -> list[Verdict]:
@@ -94,6 +90,12 @@ class MathsVerifier(AnswerVerifier):
             _from_outcome(outcome, reference, answer)
             for outcome, (_, reference, answer) in zip(outcomes, questions, strict=True)
         ]
+
+
+def _is_echo(completion: str, span: tuple[int, int], prompt: str) -> bool:
+    """Say whether the passage an answer was read from, or all of the completion, is prose of the prompt."""
+    passages = (completion[slice(*span)].strip(), completion.strip())
+    return any(_PROSE.search(passage) and passage in prompt for passage in passages)
 
 
 def references_of(rollout: Rollout) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from enum import StrEnum
 from fractions import Fraction
 
+from rlar_graph.rewards.verifiers.maths_intervals import as_interval
 from rlar_graph.rewards.verifiers.maths_shapes import Approximation, Group, Quantity, Relation, Shape, Words
-from rlar_graph.rewards.verifiers.maths_values import NotExact, TooLarge, Value, constant
+from rlar_graph.rewards.verifiers.maths_values import ONE, NotExact, TooLarge, Value, constant
 
 DECIMALS = 6
 """Decimal places in which a rounded number has to agree, as in math-verify."""
@@ -63,22 +64,26 @@ def _compare(wanted: Shape, given: Shape) -> Ruling:
 
 
 def _approximations(wanted: Shape, given: Shape) -> Ruling:
-    """Compare by the exact half; by the decimal half only where it does round the exact one."""
-    if isinstance(wanted, Approximation):
-        wanted = wanted.exact
-    if not isinstance(given, Approximation):
-        return _compare(wanted, given)
-    ruling = _compare(wanted, given.exact)
-    if (
-        ruling is not _DIFFERENT
-        or not isinstance(given.exact, Quantity)
-        or not isinstance(given.near, Quantity)
-    ):
-        return ruling
-    exact, near = given.exact.value.approximate(), given.near.value.approximate()
-    if exact is None or near is None or abs(exact - near) > 0.005 * abs(exact):
-        return ruling
-    return _compare(wanted, given.near)
+    """Compare by the exact halves; by a decimal half only where it does round the exact one."""
+    ruling = _DIFFERENT
+    for left in _halves(wanted):
+        for right in _halves(given):
+            found = _compare(left, right)
+            if found is _EQUAL:
+                return _EQUAL
+            ruling = _UNKNOWN if found is _UNKNOWN else ruling
+    return ruling
+
+
+def _halves(shape: Shape) -> list[Shape]:
+    """Return what an approximation says: the exact half, and the decimal one where it is near enough."""
+    if not isinstance(shape, Approximation):
+        return [shape]
+    if isinstance(shape.exact, Quantity) and isinstance(shape.near, Quantity):
+        exact, near = shape.exact.value.approximate(), shape.near.value.approximate()
+        if exact is not None and near is not None and abs(exact - near) <= 0.005 * abs(exact):
+            return [shape.exact, shape.near]
+    return [shape.exact]
 
 
 def _quantities(wanted: Quantity, given: Quantity) -> Ruling:
@@ -126,49 +131,36 @@ def _relations(wanted: Quantity | Relation, given: Quantity | Relation) -> Rulin
         if wanted.sides[0].equals(given.sides[0]):
             return same_value(wanted.sides[-1], given.sides[-1])
         return _UNKNOWN if len(wanted.sides[-1].letters() | given.sides[-1].letters()) else _DIFFERENT
+    here, there = as_interval(wanted), as_interval(given)
+    if here is not None and there is not None and _unknowns(wanted) == _unknowns(given):
+        return _groups(here, there)
     if len(wanted.signs) == len(given.signs) == 1:
         return _single_relations(wanted, given)
     return _UNKNOWN
 
 
+def _unknowns(relation: Relation) -> set[str]:
+    """Return the letters of a relation."""
+    return set().union(*(side.letters() for side in relation.sides))
+
+
 def _assigns(relation: Relation) -> bool:
-    """Say whether a relation gives a letter its value."""
+    """Say whether a relation gives a letter, or several written together, its value."""
     first = relation.sides[0]
-    return (
-        set(relation.signs) == {"="}
-        and len(first.top) == 1
-        and first.rational() is None
-        and first.equals(Value({key: Fraction(1) for key in first.top}, {(1, ()): Fraction(1)}))
-    )
+    if set(relation.signs) != {"="} or len(first.top) != 1 or first.bottom != ONE:
+        return False
+    ((radicand, powers), factor) = next(iter(first.top.items()))
+    return factor == radicand == 1 and bool(powers) and all(exponent == 1 for _, exponent in powers)
 
 
 def _single_relations(wanted: Relation, given: Relation) -> Ruling:
     """Compare two relations with one sign each by their differences; a common factor does not matter."""
     sign, left = _standing(wanted)
     other, right = _standing(given)
-    if sign != other:
-        return (
-            _UNKNOWN
-            if {sign, other} <= {"=", "\\ne"} or left.letters() != right.letters()
-            else _linear(left, right)
-        )
-    ratio = _ratio(left, right)
+    ratio = _ratio(left, right) if sign == other else None
     if ratio is not None and (ratio > 0 or sign in ("=", "\\ne")):
         return _EQUAL
-    return _linear(left, right) if not (left.rounded or right.rounded) else _UNKNOWN
-
-
-def _linear(left: Value, right: Value) -> Ruling:
-    """Relations that are not the same differ if both are linear in the same single letter; else who knows."""
-    names = left.letters() | right.letters()
-    powers = [power for side in (left, right) for key in side.top for name, power in key[1] if name in names]
-    plain = len(names) == 1 and set(powers) == {1} and not any(_has_letters(side) for side in (left, right))
-    return _DIFFERENT if plain else _UNKNOWN
-
-
-def _has_letters(value: Value) -> bool:
-    """Say whether a denominator has letters."""
-    return any(key[1] for key in value.bottom)
+    return _UNKNOWN
 
 
 def _standing(relation: Relation) -> tuple[str, Value]:
@@ -196,9 +188,7 @@ def _groups(wanted: Shape, given: Shape) -> Ruling:
         ruling = _unordered(wanted, given) if len(kinds) == 1 else _UNKNOWN
         return ruling if ruling is _EQUAL else _UNKNOWN
     if kinds == {"tuple"}:
-        if "[" in (wanted.brackets + given.brackets) and len(wanted.items) != 2:
-            return _EQUAL if _ordered(wanted, given) is _EQUAL else _UNKNOWN
-        return _ordered(wanted, given) if wanted.brackets == given.brackets else _DIFFERENT
+        return _ordered_in_brackets(wanted, given)
     if "tuple" in kinds:
         if "set" in kinds or "[" in (wanted.brackets + given.brackets):
             return _UNKNOWN
@@ -207,7 +197,10 @@ def _groups(wanted: Shape, given: Shape) -> Ruling:
 
 
 def _group_and_single(wanted: Shape, given: Shape) -> Ruling:
-    group = wanted if isinstance(wanted, Group) else given
+    group, single = (wanted, given) if isinstance(wanted, Group) else (given, wanted)
+    if isinstance(single, Relation) and isinstance(group, Group) and group.kind == "tuple":
+        interval = as_interval(single)
+        return _ordered_in_brackets(group, interval) if interval else _UNKNOWN
     if isinstance(group, Group) and group.kind in ("set", "list", "braces"):
         if len(group.items) == 1:
             only = group.items[0]
@@ -217,6 +210,13 @@ def _group_and_single(wanted: Shape, given: Shape) -> Ruling:
     if isinstance(wanted, Quantity) and isinstance(group, Group) and group.kind == "tuple":
         return _DIFFERENT
     return _UNKNOWN
+
+
+def _ordered_in_brackets(wanted: Group, given: Group) -> Ruling:
+    """Compare tuples or intervals; the kind of bracket decides only where there are two ends."""
+    if "[" in (wanted.brackets + given.brackets) and len(wanted.items) != 2:
+        return _EQUAL if _ordered(wanted, given) is _EQUAL else _UNKNOWN
+    return _ordered(wanted, given) if wanted.brackets == given.brackets else _DIFFERENT
 
 
 def _ordered(wanted: Group, given: Group) -> Ruling:

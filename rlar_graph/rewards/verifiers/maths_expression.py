@@ -158,7 +158,7 @@ class Expression:
         after = self._peek()
         if after.text == "_":
             raise NotExact("a number in another base")
-        if number.denominator == 1 and "." not in token.text and self._is_fraction_part():
+        if token.text.isdecimal() and self._is_fraction_part():
             part = self._atom() if after.text == "\\frac" else self._plain_fraction()
             return value + part
         return value

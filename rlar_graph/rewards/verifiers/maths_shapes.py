@@ -249,7 +249,7 @@ def _quantity(tokens: list[Token]) -> Quantity:
         raise NotExact("no quantity before the unit")
     if len(rest) >= 3 and rest[-2].text == "_" and all(token.kind == "number" for token in rest[:-2]):
         return Quantity(Expression(rest[:-2]).value(), units, percent, rest[-1].text)
-    if len(rest) == 6 and [token.text for token in rest[1:3]] == ["_", "{"] and rest[0].kind == "number":
+    if len(rest) == 5 and [token.text for token in rest[1:3]] == ["_", "{"] and rest[0].kind == "number":
         return Quantity(Expression(rest[:1]).value(), units, percent, rest[3].text)
     value = Expression(rest).value()
     return Quantity(value * constant(Fraction(10) ** scale) if scale else value, units, percent)

@@ -28,6 +28,7 @@ _TOKEN = re.compile(
     r"\\(?:text|mbox|hbox|textbf|textrm|textit|mathrm|mathbf|mathit|operatorname\*?)\s{0,3}\{(?P<text>[^{}]*)\}"
     r"|\^\s{0,3}(?:\{\s{0,3}\\circ\s{0,3}\}|\\circ\b)(?P<degree>)"
     r"|(?P<command>\\(?:[A-Za-z]+|.))"
+    r"|(?P<repeating>[0-9]*\.[0-9]*\\(?:overline|bar|dot)\s{0,3}\{[0-9]{1,40}\})"
     r"|(?P<group>[0-9]{1,3}(?:(?:,|\s?\{,\s?\}\s?|,?\\[,!]\s?|~|[ ])[0-9]{3})+(?![0-9])(?:\.[0-9]+)?)"
     r"|(?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4}(?![0-9A-Za-z.]))?)"
     r"|(?P<word>[^\W\d_]+(?:'[a-z]{1,2}\b)?)"
@@ -77,6 +78,7 @@ def tokenize(answer: str) -> list[Token]:
         answer = _FOREIGN.sub(_plain, answer)
     if "\\" in answer and "\\begin" not in answer:
         answer = _ESCAPED.sub(r"\\", answer)
+    answer = answer.replace("{:}", ":")
     tokens: list[Token] = []
     for found in _TOKEN.finditer(answer):
         kind = found.lastgroup or ""
@@ -100,6 +102,8 @@ def _token(kind: str, text: str) -> tuple[Token, ...]:
         return (Token(kind, text.rstrip(".") if text.endswith(".") else text),)
     if kind == "group":
         return (Token(kind, _GROUPING.sub("", text)),)
+    if kind == "repeating":
+        return (Token("number", _repeating(text)),)
     if kind == "word":
         if len(text) == 1:
             return (Token("letter", text),)
@@ -113,6 +117,15 @@ def _token(kind: str, text: str) -> tuple[Token, ...]:
     if text in ("and", "or"):
         return (Token("word", text),)
     return (Token("command" if text.startswith("\\") else "sign", text),)
+
+
+def _repeating(text: str) -> str:
+    r"""Return ``0.1\\overline{6}`` as the quotient it is, ``15/90``."""
+    fixed, _, period = text.rstrip("}").partition("\\")
+    period = period.partition("{")[2]
+    whole, _, places = fixed.partition(".")
+    start = int((whole + places) or "0")
+    return f"{int(f'{start}{period}') - start}/{(10 ** len(period) - 1) * 10 ** len(places)}"
 
 
 def normal_form(tokens: list[Token]) -> str:

@@ -26,12 +26,16 @@ from sympy.logic.boolalg import BooleanAtom
 logging.disable(logging.CRITICAL)
 CONFIG = [LatexExtractionConfig(boxed_match_priority=0)]
 PLAIN = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|cot|sec|csc|log|ln|exp|arcsin|arccos|arctan|pi|infty)(?![A-Za-z])")
+TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)")
+DEGREES = re.compile(r"([0-9.]+)\s*(?:\^\s*\{?\s*\\circ\s*\}?|°)")
 ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*\(([^()]*)\)")
 
 
 def read(text):
     """Return what math-verify reads, without what stands for having understood nothing."""
     text = PLAIN.sub(r"\\\1 ", ROOT.sub(r"\\sqrt{\1}", text.strip().strip("$")))
+    if TRIGONOMETRIC.search(text):  # math-verify drops degree signs, and would take the cosine of 60 radians
+        text = DEGREES.sub(r"{(\1 \\pi / 180)}", text)
     boxed = "\\boxed{" + text + "}"
     found = parse(boxed, CONFIG, fallback_mode="no_fallback", parsing_timeout=None)
     return [item for item in found if isinstance(item, (Basic, MatrixBase)) and not vacuous(item, text)]

@@ -1,0 +1,288 @@
+r"""Throughput of the maths verifier against math-verify in a plain process pool, and TRL's accuracy reward.
+
+    python benchmarks/maths.py [--pairs 2000] [--rounds 3] [--workers 2] [--json OUT]
+
+All are given the same pairs in the same run, each is timed ``--rounds`` times, and the median is reported. The pairs
+are generated: 40 % integers, 15 % decimals, 15 % fractions, 10 % radicals, 10 % polynomials, 5 % tuples, 5 % sets; half
+of the responses are wrong by construction; a response is about 840 characters; some have no box, or a cut one. Every
+verdict that differs from the construction, or between the two, is listed with who is right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from multiprocessing import get_context
+from pathlib import Path
+
+from rlar_graph.rewards.verifiers.maths import MathsVerifier
+from rlar_graph.sandbox import Sandbox, open_sandbox
+from rlar_graph.types import Rollout
+
+SEED = 20_261_124
+FILLER = (
+    "We start from what is given and write down what is asked. ",
+    "Collecting terms on one side leaves a simpler relation between the quantities. ",
+    "Substituting back shows that the intermediate step is consistent. ",
+    "The two cases lead to the same place, so only one has to be worked out. ",
+    "This simplifies after the common factor is taken out. ",
+)
+KINDS = {"integer": 40, "decimal": 15, "fraction": 15, "radical": 10, "polynomial": 10, "tuple": 5, "set": 5}
+NUMERIC = frozenset({"integer", "decimal", "fraction"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A reference and a response whose verdict is known by construction."""
+
+    kind: str
+    reference: str
+    response: str
+    right: bool | None
+    """None where the response has no box, or a cut one: whoever finds an answer in the prose may be right."""
+
+
+def make_pairs(count: int, rng: random.Random) -> list[Pair]:
+    """Return ``count`` pairs in the mix that the module describes."""
+    kinds = rng.choices(list(KINDS), weights=list(KINDS.values()), k=count)
+    return [make_pair(kind, rng) for kind in kinds]
+
+
+def make_pair(kind: str, rng: random.Random) -> Pair:
+    """Return one pair of a kind; 8 % of the responses end before or within their box."""
+    reference, same, other = ANSWERS[kind](rng)
+    right = rng.random() < 0.5
+    length = max(80, int(rng.gauss(800, 250)))
+    text = ""
+    while len(text) < length:
+        text += rng.choice(FILLER)
+    answer = same if right else other
+    fate = rng.random()
+    if fate < 0.04:
+        return Pair(kind, reference, text.rstrip(), None)
+    if fate < 0.08:
+        return Pair(kind, reference, f"{text}The final answer is $\\boxed{{{answer[:2]}", None)
+    return Pair(kind, reference, f"{text}The final answer is $\\boxed{{{answer}}}$.", right)
+
+
+def _integer(rng: random.Random) -> tuple[str, str, str]:
+    number = rng.randint(-5_000, 100_000)
+    same = rng.choice(
+        [f"{number}", f"{number:,}", f"{number}.0", f"x = {number}", f"{number} \\text{{ units}}"]
+    )
+    return str(number), same, str(number + rng.choice([-10, -1, 1, 2, 100]))
+
+
+def _decimal(rng: random.Random) -> tuple[str, str, str]:
+    number = Fraction(rng.randint(1, 99_999), rng.choice([10, 100, 1000]))
+    text = f"{float(number):g}"
+    same = rng.choice(
+        [text, f"{text}0" if "." in text else text, f"\\frac{{{number.numerator}}}{{{number.denominator}}}"]
+    )
+    return text, same, f"{float(number + Fraction(1, 10)):g}"
+
+
+def _fraction(rng: random.Random) -> tuple[str, str, str]:
+    top, bottom, factor = rng.randint(1, 60), rng.randint(2, 60), rng.randint(2, 5)
+    wrong = rng.choice([f"\\frac{{{bottom}}}{{{top + 61}}}", f"\\frac{{{top + 1}}}{{{bottom}}}"])
+    same = rng.choice(
+        [f"{top * factor}/{bottom * factor}", f"\\dfrac{{{top * factor}}}{{{bottom * factor}}}"]
+    )
+    return f"\\frac{{{top}}}{{{bottom}}}", same, wrong
+
+
+def _radical(rng: random.Random) -> tuple[str, str, str]:
+    outer, free = rng.randint(2, 12), rng.choice([2, 3, 5, 6, 7, 10, 11, 13])
+    same = rng.choice([f"\\sqrt{{{outer * outer * free}}}", f"\\frac{{{outer * free}}}{{\\sqrt{{{free}}}}}"])
+    return f"{outer}\\sqrt{{{free}}}", same, f"{outer + 1}\\sqrt{{{free}}}"
+
+
+def _polynomial(rng: random.Random) -> tuple[str, str, str]:
+    a, b = rng.randint(1, 9), rng.randint(1, 9)
+    expanded = f"x^2 + {a + b}x + {a * b}"
+    return expanded, f"(x + {a})(x + {b})", f"(x + {a})(x + {b + 1})"
+
+
+def _tuple(rng: random.Random) -> tuple[str, str, str]:
+    a, b, c = rng.randint(-20, 20), rng.randint(1, 20), rng.randint(21, 40)
+    return (
+        f"({a}, \\frac{{{b}}}{{2}}, {c})",
+        f"\\left({a},{b / 2:g},{c}\\right)",
+        f"({c}, \\frac{{{b}}}{{2}}, {a})",
+    )
+
+
+def _set(rng: random.Random) -> tuple[str, str, str]:
+    members = rng.sample(range(-30, 30), 3)
+    same = ", ".join(map(str, reversed(members)))
+    other = ", ".join(map(str, [*members[:2], members[2] + 61]))
+    return f"\\{{{', '.join(map(str, members))}\\}}", f"\\{{{same}\\}}", f"\\{{{other}\\}}"
+
+
+ANSWERS: dict[str, Callable[[random.Random], tuple[str, str, str]]] = {
+    "integer": _integer, "decimal": _decimal, "fraction": _fraction, "radical": _radical,
+    "polynomial": _polynomial, "tuple": _tuple, "set": _set,
+}  # fmt: skip
+
+
+def grpo_batch(prompts: int, group: int, rng: random.Random) -> list[list[Pair]]:
+    """Return groups of responses to one reference each, of which few are distinct answers, as in a GRPO step."""
+    groups = []
+    for kind in rng.choices(list(KINDS), weights=list(KINDS.values()), k=prompts):
+        reference, same, other = ANSWERS[kind](rng)
+        third = ANSWERS[kind](rng)[2]
+        row = []
+        for answer, right in rng.choices(
+            [(same, True), (other, False), (third, None)], weights=[45, 40, 15], k=group
+        ):
+            text = "".join(rng.choices(FILLER, k=13))
+            row.append(Pair(kind, reference, f"{text}The final answer is $\\boxed{{{answer}}}$.", right))
+        groups.append(row)
+    return groups
+
+
+def pool_task(pair: tuple[str, str]) -> bool:
+    """Judge one pair the way trainers do: parse both, verify. Runs in a pool process, on its main thread."""
+    from math_verify import parse, verify
+
+    logging.disable(logging.CRITICAL)
+    reference, response = pair
+    return bool(verify(parse(f"${reference}$"), parse(response)))
+
+
+def time_pool(pool: ProcessPoolExecutor, pairs: Sequence[Pair]) -> tuple[float, list[float | None]]:
+    """Return seconds and verdicts of math-verify in the pool, 32 pairs a task."""
+    tasks = [(pair.reference, pair.response) for pair in pairs]
+    started = time.perf_counter()
+    verdicts = list(pool.map(pool_task, tasks, chunksize=32))
+    return time.perf_counter() - started, [float(verdict) for verdict in verdicts]
+
+
+def time_verifier(sandbox: Sandbox, groups: Sequence[Sequence[Pair]]) -> tuple[float, list[float | None]]:
+    """Return seconds and verdicts of a fresh verifier, whose memo is empty, on groups that share a prompt."""
+    verifier = MathsVerifier(lambda: sandbox)
+    started = time.perf_counter()
+    rollouts = [
+        Rollout(
+            prompt="Solve it.",
+            completions=tuple(pair.response for pair in group),
+            reference=group[0].reference,
+        )
+        for group in groups
+    ]
+    rows = verifier.score(rollouts)
+    seconds = time.perf_counter() - started
+    return seconds, [verdict.value for row in rows for verdict in row]
+
+
+def time_trl(pairs: Sequence[Pair]) -> tuple[float, list[float | None]] | None:
+    """Return seconds and verdicts of TRL's accuracy reward, None where TRL is not installed."""
+    try:
+        from trl.rewards import accuracy_reward
+    except ImportError:
+        return None
+    completions = [[{"role": "assistant", "content": pair.response}] for pair in pairs]
+    started = time.perf_counter()
+    rewards = accuracy_reward(completions=completions, solution=[f"${pair.reference}$" for pair in pairs])
+    return time.perf_counter() - started, list(rewards)
+
+
+def disagreements(
+    pairs: Sequence[Pair], ours: Sequence[float | None], theirs: Sequence[float | None]
+) -> list[str]:
+    """Return a line for each pair on which a verdict differs from the other's or from the construction."""
+    lines = []
+    for pair, mine, other in zip(pairs, ours, theirs, strict=True):
+        truth = None if pair.right is None else float(pair.right)
+        if mine == other and truth in (None, mine):
+            continue
+        right = {True: "both wrong"}.get(truth not in (None, mine, other), "nobody by construction")
+        if truth is not None and truth in (mine, other):
+            right = "ours" if mine == truth else "math-verify"
+        tail = pair.response[pair.response.rfind(". ") + 2 :]
+        lines.append(
+            f"{pair.kind}: {pair.reference!r} / {tail!r}: ours {mine}, math-verify {other}; right: {right}"
+        )
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 1 if a verdict of ours contradicts the construction."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=2_000, help="how many generated pairs (default 2000)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each path is timed (default 3)")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes, for the pool and the sandbox (default 2)"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    options = parser.parse_args(arguments)
+    rng = random.Random(SEED)
+    mixed = make_pairs(options.pairs, rng)
+    numeric = [pair for pair in mixed if pair.kind in NUMERIC and pair.right is not None]
+    grouped = grpo_batch(250, 8, rng)
+    batches = {
+        "mixed": [[pair] for pair in mixed],
+        "numeric": [[pair] for pair in numeric],
+        "GRPO 250 x 8": grouped,
+    }
+    with (
+        ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool,
+        open_sandbox(workers=options.workers) as sandbox,
+    ):
+        time_pool(pool, mixed[:64])
+        time_verifier(sandbox, [[Pair("warm", r"\sin x", r"\boxed{\cos x}", False)]] * 4)
+        figures, wrong = _measure(batches, pool, sandbox, options.rounds)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 1 if wrong else 0
+
+
+def _measure(
+    batches: dict[str, list[list[Pair]]], pool: ProcessPoolExecutor, sandbox: Sandbox, rounds: int
+) -> tuple[dict[str, dict[str, float]], int]:
+    """Time each path on each batch, print the medians and every disagreement."""
+    figures: dict[str, dict[str, float]] = {}
+    wrong = 0
+    for name, groups in batches.items():
+        pairs = [pair for group in groups for pair in group]
+        runs = [(time_verifier(sandbox, groups), time_pool(pool, pairs)) for _ in range(rounds)]
+        trl = time_trl(pairs)
+        ours, theirs = (len(pairs) / statistics.median(run[at][0] for run in runs) for at in (0, 1))
+        figures[name] = {
+            "pairs": len(pairs),
+            "ours_per_s": ours,
+            "pool_per_s": theirs,
+            "ratio": ours / theirs,
+        }
+        length = statistics.mean(len(pair.response) for pair in pairs)
+        print(f"{name}: {len(pairs)} pairs, mean {length:.0f} characters")
+        print(
+            f"  rlar-graph {ours:>10,.0f}/s   math-verify pool {theirs:>8,.0f}/s   ratio {ours / theirs:.1f}"
+        )
+        if trl is not None:
+            figures[name]["trl_per_s"] = len(pairs) / trl[0]
+            print(
+                f"  TRL accuracy_reward {len(pairs) / trl[0]:,.0f}/s   ratio {ours * trl[0] / len(pairs):.1f}"
+            )
+        (_, mine), (_, other) = runs[-1]
+        lines = disagreements(pairs, mine, other)
+        wrong += sum(
+            pair.right is not None and value != pair.right for pair, value in zip(pairs, mine, strict=True)
+        )
+        print(f"  verdicts that differ: {len(lines)}", *(f"    {line}" for line in lines), sep="\n")
+    if time_trl([]) is None:
+        print("TRL is not installed: pip install 'rlar-graph[trl]' in an environment with torch adds its row")
+    return figures, wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
