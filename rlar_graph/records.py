@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import cast
 
@@ -44,6 +44,21 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 EVIDENCE_COLUMNS = frozenset(name.partition(".")[0] for names in ALIASES.values() for name in names)
 
 
+def _index() -> dict[str, tuple[str, int, str | None]]:
+    """Return column name -> (field, rank among its aliases, name inside the column if it is a mapping)."""
+    index: dict[str, tuple[str, int, str | None]] = {}
+    for field, names in (("prompt", PROMPT), ("completions", COMPLETIONS), *ALIASES.items()):
+        for rank, name in enumerate(names):
+            outer, _, inner = name.partition(".")
+            index[name] = (field, rank, None)
+            if inner:
+                index[outer] = (field, rank, inner)
+    return index
+
+
+INDEX = _index()
+
+
 def rollout_from(record: Mapping[str, object]) -> Rollout:
     """Turn one record, in whatever column names its data set uses, into a rollout.
 
@@ -53,27 +68,23 @@ def rollout_from(record: Mapping[str, object]) -> Rollout:
     Raises:
         InputError: There is no prompt, or nothing can be made of a field's type; the error names it.
     """
-    taken: set[str] = set()
-
-    def take(names: Iterable[str]) -> tuple[str, object]:
-        for name in names:
-            value = _lookup(record, name)
-            if value is not None:
-                taken.add(name.partition(".")[0])
-                return name, value
-        return "", None
-
-    name, prompt = take(PROMPT)
-    if prompt is None:
-        known = ", ".join(record) or "none"
-        raise InputError(f"a record needs a prompt; its fields are: {known}", field="prompt")
-    fields: dict[str, object] = {"prompt": prompt, "completions": _completions(*take(COMPLETIONS))}
-    for field, names in ALIASES.items():
-        name, value = take(names)
-        if value is not None:
-            fields[field] = READERS[field](name, value)
+    found: dict[str, tuple[int, str, object]] = {}
+    for name, value in record.items():
+        known = INDEX.get(name)
+        if known is None:
+            continue
+        field, rank, inner = known
+        if inner is not None and isinstance(value, Mapping):
+            value = value.get(inner)
+        if value is not None and (field not in found or rank < found[field][0]):
+            found[field] = (rank, name, value)
+    if "prompt" not in found:
+        names = ", ".join(record) or "none"
+        raise InputError(f"a record needs a prompt; its fields are: {names}", field="prompt")
+    fields = {field: READERS[field](name, value) for field, (_, name, value) in found.items()}
     _settle(fields, record)
-    fields["metadata"] = {key: value for key, value in record.items() if key not in taken}
+    taken = {name for _, name, _ in found.values()}
+    fields["metadata"] = {name: value for name, value in record.items() if name not in taken}
     return Rollout(**fields)  # type: ignore[arg-type]
 
 
@@ -134,15 +145,6 @@ def _column(name: str, value: object, size: int) -> Sequence[object] | None:
     return value
 
 
-def _lookup(record: Mapping[str, object], name: str) -> object:
-    """Return a record's value by name; ``a.b`` looks inside a mapping, then for the dotted name itself."""
-    if "." in name:
-        outer, inner = name.split(".", 1)
-        nested = record.get(outer)
-        return nested.get(inner) if isinstance(nested, Mapping) else record.get(name)
-    return record.get(name)
-
-
 def _completions(name: str, value: object) -> list[str | Sequence[Message]]:
     """Read completions: a list of texts or conversations, or a single one of either."""
     if value is None:
@@ -155,6 +157,11 @@ def _completions(name: str, value: object) -> list[str | Sequence[Message]]:
         messages = cast(Sequence[Message], value)
         return [messages] if name in {"completion", "response"} else [[message] for message in messages]
     return list(value)
+
+
+def _prompt(name: str, value: object) -> object:
+    """Pass a prompt on; the rollout itself checks it."""
+    return value
 
 
 def _wrong(name: str, value: object, wanted: str) -> InputError:
@@ -240,7 +247,9 @@ def _choices(name: str, value: object) -> tuple[tuple[str, str], ...]:
     return tuple(zip(ascii_uppercase, _texts(name, value), strict=False))
 
 
-READERS = {
+READERS: Mapping[str, Callable[[str, object], object]] = {
+    "prompt": _prompt,
+    "completions": _completions,
     "reference": _reference,
     "aliases": _texts,
     "tests": _tests,

@@ -7,6 +7,7 @@ import re
 TAIL_CHARS = 8_000
 """Options stand at the end of a prompt; no more than this is searched."""
 
+_FIRST = ("(A)", "A)", "A.", "A:", "(a)")
 _LINE = re.compile(
     r"^[ \t]*[-*•]?[ \t]*(?:\*\*)?(?:\(([A-Za-z])\)|([A-Z])[.):])(?:\*\*)?[ \t]+(\S[^\n]*?)[ \t]*$",
     re.MULTILINE,
@@ -24,6 +25,8 @@ def read_options(prompt: str) -> tuple[tuple[str, str], ...]:
     so that worked examples above the question do not count.
     """
     tail = prompt[-TAIL_CHARS:]
+    if not any(mark in tail for mark in _FIRST):
+        return ()
     for pattern in (_LINE, _INLINE):
         found = _last_run([(m[1] or m[2], m[3].strip()) for m in pattern.finditer(tail)])
         if found:

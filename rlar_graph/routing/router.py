@@ -47,6 +47,7 @@ PROGRAMMING = (
     "sql",
 )
 
+_REQUESTS = ("translat", "summar", "tl;dr", "tldr")
 _TRANSLATE = re.compile(r"\btranslat(?:e|es|ed|ing|ion)\b", re.IGNORECASE)
 _TARGET = re.compile(r"\b(?:in)?to\s+(?:\w+\s+)?(" + "|".join(LANGUAGES) + r")\b", re.IGNORECASE)
 _SUMMARIZE = re.compile(r"\b(?:summari[sz]e|summari[sz]ing|summary|summaries|tl;?dr)\b", re.IGNORECASE)
@@ -141,6 +142,9 @@ def _is_schema(reference: object) -> bool:
 
 def _by_request(rollout: Rollout, asked: str) -> Route | None:
     """Route by what the prompt asks for, where the answer is a text of many right versions."""
+    lowered = asked.lower()
+    if not any(word in lowered for word in _REQUESTS):
+        return None
     has_text = isinstance(rollout.reference, str) and not is_number(rollout.reference)
     evidence = Evidence.REFERENCE if has_text else Evidence.SOURCE
     backing = "there is a reference" if has_text else "there is no reference, only the source"
