@@ -24,8 +24,10 @@ PROMPTS = [
     "Solve 2x + 3 = 5 for x.",
     "A box holds 10 pens; 0 are red, 1 is blue and 5 are 82% full. How many?",
 ]
-ANSWERS = [("82", "The answer is 82."), ("3/4", r"\boxed{\frac34}"), ("(1,2)", r"\boxed{(1,2)}"), ("x^2+1", "x^2+1"),
-ANSWERS = [("82", "The answer is 82."), ("3/4", r"\boxed{\frac34}"), ("(1,2)", r"\boxed{(1,2)}"), ("x^2+1", "x^2+1"),
+ANSWERS = [
+    ("82", "The answer is 82."), ("3/4", r"\boxed{\frac34}"), ("(1,2)", r"\boxed{(1,2)}"), ("x^2+1", "x^2+1"), (5, "5"),
+    ("0", "0"), ("1", "= 1"), ("10", "10"), (r"\frac{\pi}{2}", r"\frac{\pi}{2}"), (1.5, "1.5"),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

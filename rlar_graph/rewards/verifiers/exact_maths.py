@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rlar_graph.rewards.verifiers.maths_comparison import Ruling, compare
+from rlar_graph.rewards.verifiers.maths_numerals import same_rational
 from rlar_graph.rewards.verifiers.maths_shapes import Group, Quantity, Shape, read_shape
 from rlar_graph.rewards.verifiers.maths_tokens import Token, excess, normal_form, tokenize
 from rlar_graph.rewards.verifiers.maths_values import NotExact, TooLarge
 
 _EQUAL, _DIFFERENT, _UNKNOWN = Ruling.EQUAL, Ruling.DIFFERENT, Ruling.UNKNOWN
-_NUMERAL = re.compile(r"\$?(-?)\$?0{0,20}([0-9]{1,40})(?:\.0{0,20})?\$?", re.ASCII)
 _COMMA_DECIMAL = re.compile(r"[^\d]{0,4}?-?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+[^\d]{0,4}", re.ASCII)
 _LIST_OF_GROUPS = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
 _BRACKETED_PAIR = re.compile(r"([(\[]\s{0,3}-?\d{1,3}),(\d{3}\s{0,3}[)\]])", re.ASCII)
@@ -33,9 +33,9 @@ def decide(reference: str, answer: str) -> Ruling:
     Not symmetric: where the reference is a value, an equation's last side counts as the answer; where the reference
     is an equation that assigns a value, the value alone is accepted.
     """
-    quick = _numerals(reference, answer)
+    quick = same_rational(reference, answer)
     if quick is not None:
-        return quick
+        return _EQUAL if quick else _DIFFERENT
     wanted = _read_reference(reference)
     if excess(answer):
         return Ruling.EXCESSIVE if wanted.simple else _UNKNOWN
@@ -79,16 +79,6 @@ def _pairs(answer: str) -> str:
 def is_readable(reference: str) -> bool:
     """Say whether a reference is read here, so that no stronger tool needs to be asked what it is."""
     return _read_reference(reference).shape is not None
-
-
-def _numerals(reference: str, answer: str) -> Ruling | None:
-    """Compare two plain integers as text, the commonest case."""
-    left = _NUMERAL.fullmatch(reference)
-    right = _NUMERAL.fullmatch(answer) if left else None
-    if left is None or right is None:
-        return None
-    same = left[2] == right[2] and (left[1] == right[1] or left[2] == "0")
-    return _EQUAL if same else _DIFFERENT
 
 
 def _same_text(left: list[Token], right: list[Token]) -> bool:

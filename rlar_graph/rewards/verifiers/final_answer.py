@@ -36,6 +36,7 @@ RUN_GAP = 60
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end|user)\|>|</s>|<end_of_turn>")
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}(?:(\{)|([^\s{}$\\]+))")
+_BOX_NEXT = re.compile(r"(?:\$|\\[(\[]|\s){0,4}\\(?:boxed|fbox)\b")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _BOX_TAIL = re.compile(r"[\s$)]{0,4}(?:\\?%|percent(?:age)?\b|pct\b)")
 _JOINED = re.compile(r"(?:[\s,;&$]|\\[,;!() ]|\\q?quad|\band\b|\bor\b|\\text\{\s*(?:and|or)\s*\}){0,12}")
@@ -220,6 +221,8 @@ def _phrases(text: str) -> list[FinalAnswer]:
     for start, stop in _mentions(text):
         link = _LINK.match(text, stop)
         if link is None or _NOT_MINE.search(text, max(0, start - 20), start):
+            continue
+        if _BOX_NEXT.match(text, link.end()):
             continue
         if not link[0].strip(" *_\n") and "\n" in link[0] and not _is_heading(text, start):
             continue
