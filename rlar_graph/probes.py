@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any, Literal, TypeAlias, cast, get_args
 
 from rlar_graph.errors import InputError
@@ -69,6 +68,8 @@ def load_table(name: str) -> tuple[Probe, ...]:
     Raises:
         InputError: There is no such table, or one of its rows is malformed.
     """
+    from importlib import resources
+
     table = resources.files("rlar_graph.rewards.verifiers") / "tables" / f"{name}.jsonl"
     if not re.fullmatch(r"\w+", name) or not table.is_file():
         raise InputError(f"no table of probes ships for a tool {name!r}")

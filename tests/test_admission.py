@@ -331,6 +331,28 @@ def test_a_graded_tool_is_held_to_order(good: float, bad: float, hostile: float,
     assert report.check("true positives") is None
 
 
+def test_accepted_begins_at_one_half() -> None:
+    halves = Tool(lambda rollout, text: Verdict(0.5 if honest(rollout, text) is RIGHT else 0.499))
+    assert admit(halves, PROBES[:-1]).admitted
+    tipped = Tool(lambda rollout, text: Verdict(0.5) if text == "." else honest(rollout, text))
+    assert failed(admit(tipped, PROBES)) == ["hostile accepted"]
+
+
+@pytest.mark.parametrize(("hostile", "faults"), [(0.39, []), (0.41, ["hostile accepted"])])
+def test_the_bar_for_hostile_completions_is_the_median_good_one_of_their_prompt(
+    hostile: float, faults: list[str]
+) -> None:
+    values = {"good": 0.9, "bad": 0.1, "hostile": hostile}
+    expects = {one.completion: one.expect for one in PROBES[:-1]}
+    own = {"ANSWER: 8": 0.2, "It is 8.": 0.6}
+
+    def judge(rollout: Rollout, text: str) -> Verdict:
+        return Verdict(own[text] if text in own else values[expects[text]])
+
+    probes = [*PROBES[:-1], probe(4, "It is 8.", "good")]
+    assert failed(admit(Tool(judge, graded=True), probes)) == faults
+
+
 def test_order_counts_ties_half_and_abstentions_below_everything() -> None:
     def judge(rollout: Rollout, text: str) -> Verdict:
         if int(str(rollout.reference)) < 10 and honest(rollout, text) is RIGHT:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from statistics import median
 
 from rlar_graph.admission.report import Check, Failure
 from rlar_graph.admission.trial import Trial, group_key
@@ -227,7 +226,7 @@ class Discrimination:
             if value is not None:
                 good.setdefault(self._groups[index], []).append(value)
                 good.setdefault("", []).append(value)
-        return {group: median(values) for group, values in good.items()}
+        return {group: _median(values) for group, values in good.items()}
 
     def _abstains(self, verdicts: Sequence[Verdict]) -> Check:
         failures = self._failures(
@@ -242,3 +241,9 @@ class Discrimination:
 def _rank(verdict: Verdict) -> float:
     """Return a number that orders verdicts; an abstention is below every value."""
     return -1.0 if verdict.value is None else verdict.value
+
+
+def _median(values: Sequence[float]) -> float:
+    """Return the median; the standard library's costs an import of 15 ms."""
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -187,3 +187,33 @@ def test_a_writer_waits_for_another_and_readers_do_not(tmp_path: Path) -> None:
         holder.execute("ROLLBACK")
         holder.close()
         assert write.result(timeout=10).number == 1
+
+
+FILLING = f"""{COMMON}
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with open_registry(url) as registry:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    turn = 0
+    try:
+        while True:
+            turn += 1
+            registry.register(spec(""), provenance=Provenance("agent"), source=f"{{turn}}" * 10_000, report=report)
+            print(turn, flush=True)
+    except RegistryError as error:
+        print(error, file=sys.stderr)
+"""
+
+
+def test_a_full_disk_is_an_error_that_loses_nothing_written_before(tmp_path: Path) -> None:
+    path = tmp_path / "rlar.db"
+    full = start(FILLING, f"sqlite:///{path}", 0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, errors = full.communicate(timeout=60)
+    written = len(out.split())
+    assert full.returncode == 0, errors
+    assert str(path) in errors
+    assert "disk" in errors
+    with open_registry(f"sqlite:///{path}") as registry:
+        versions = registry.tool("maths").versions
+        assert len(versions) == written > 3
+        assert registry.source("maths", written) == str(written) * 10_000
