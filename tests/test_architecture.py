@@ -17,7 +17,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "settings", "jsonl"),
     ("records", "state", "prompts", "llm", "registry", "sandbox", "routing"),
-    ("rewards", "resources"),
+    ("rewards", "resources", "drift"),
     ("probes",),
     ("admission",),
     ("library",),

@@ -168,7 +168,6 @@ SECOND = (
         version_id INTEGER NOT NULL REFERENCES rlar_versions (id),
         pairs BIGINT NOT NULL,
         train DOUBLE PRECISION NOT NULL,
-        train_squares DOUBLE PRECISION NOT NULL,
         gap DOUBLE PRECISION NOT NULL,
         gap_squares DOUBLE PRECISION NOT NULL)""",
     "CREATE INDEX rlar_audits_by_version ON rlar_audits (version_id, id)",

@@ -255,7 +255,6 @@ audits = sa.Table(
     _key("version"),
     sa.Column("pairs", sa.BigInteger, nullable=False),
     sa.Column("train", sa.Double, nullable=False),
-    sa.Column("train_squares", sa.Double, nullable=False),
     sa.Column("gap", sa.Double, nullable=False),
     sa.Column("gap_squares", sa.Double, nullable=False),
 )

@@ -140,8 +140,6 @@ class Audit:
     """Completions."""
     train: float = 0.0
     """Sum of the tool's values."""
-    train_squares: float = 0.0
-    """Sum of their squares."""
     gap: float = 0.0
     """Sum of the tool's value minus the audit's."""
     gap_squares: float = 0.0
