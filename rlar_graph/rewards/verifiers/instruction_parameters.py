@@ -42,13 +42,10 @@ class Parameters:
     def count(self, name: str) -> int:
         """Return a parameter that is a whole number from 0 up."""
         value = self.values.get(name)
-        if (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and value >= 0
-            and value == int(value)
-        ):
-            return int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
         raise self._wrong(name, "a whole number")
 
     def comparison(self, relation: str, number: str) -> tuple[Callable[[int], bool], int]:
