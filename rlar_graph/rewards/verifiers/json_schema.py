@@ -26,7 +26,8 @@ MAX_CHARACTERS = 1_000_000
 LIMITS = Limits(seconds=5.0, memory_mb=512)
 
 DRAFTS = ("202012", "201909", "7", "6", "4", "3")
-"""Drafts from the newest: a schema that names none belongs to the newest in which it is valid."""
+"""Drafts from the newest. A schema that names none belongs to the newest in which it is valid, except the last:
+draft 3 takes any word for a type."""
 
 REFERENCES = frozenset({"$ref", "$dynamicRef", "$recursiveRef"})
 TELLTALES = (
@@ -171,7 +172,7 @@ def _draft_of(schema: bool | dict[str, object]) -> str:
     if isinstance(schema, dict) and isinstance(schema.get("$schema"), str):
         named: str = validator_for(schema, default=jsonschema.Draft202012Validator).__name__
         return named if named in names else names[0]
-    valid = (name for name in names if _is_valid(schema, name))
+    valid = (name for name in names[:-1] if _is_valid(schema, name))
     return next(valid, names[0])
 
 
