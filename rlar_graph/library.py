@@ -52,6 +52,7 @@ class Library:
         self._lock = threading.RLock()
         self._found: dict[tuple[str | None, Signature], Loaded | str] = {}
         self._loaded: dict[tuple[str, int], Loaded] = {}
+        self._tried: set[str] = set()
         self._seen = -1
 
     def refresh(self) -> None:
@@ -111,10 +112,10 @@ class Library:
         tool = self._constructed(builtin)
         registry = self._resources.registry
         version = registry.find(builtin.name, tool.spec.content_hash)
-        if version is None:
+        if version is None or (version.state == "rejected" and builtin.name not in self._tried):
             if registry.frozen:
-                return f"the registry is frozen and does not hold this version of {builtin.name}"
-            version = self._admit(tool, builtin)
+                return f"the registry is frozen and does not hold an admitted version of {builtin.name}"
+            version = self._admit(tool, builtin, version)
         if version.state != "active":
             report = f"`rlar tools show {builtin.name}` says why"
             return f"{builtin.name} v{version.number} is {version.state}: {report}"
@@ -124,21 +125,31 @@ class Library:
             (version.tool, version.number), Loaded(tool, version.tool, version.number)
         )
 
-    def _admit(self, tool: RewardTool, builtin: Builtin) -> ToolVersion:
-        """Run a built-in's table of cases through the gate and register the outcome, whichever it is."""
-        report = admit(tool, load_table(builtin.name))
+    def _admit(self, tool: RewardTool, builtin: Builtin, rejected: ToolVersion | None) -> ToolVersion:
+        """Run a built-in's table of cases through the gate and register the outcome, whichever it is.
+
+        A version that was rejected is measured again once in every process: what failed may have been the
+        machine, at a bad moment, and not the verifier.
+        """
+        self._tried.add(builtin.name)
+        report = admit(tool, load_table(builtin.name), again=self._constructed(builtin))
         registry = self._resources.registry
         why = f"first needed with rlar-graph {__version__}"
-        version = registry.register(
+        if rejected is not None:
+            version = registry.readmit(
+                rejected.tool, rejected.number, report, reason="measured again", who="rlar"
+            )
+            if not report.admitted:
+                return version
+            return registry.promote(version.tool, version.number, reason="measured again", who="rlar")
+        return registry.register(
             tool.spec,
             provenance=Provenance("builtin", revision=__version__),
             report=report,
+            activate=True,
             reason=why,
             who="rlar",
         )
-        if report.admitted and version.state == "candidate":
-            version = registry.promote(version.tool, version.number, reason=why, who="rlar")
-        return version
 
 
 def family_keys(data_source: str | None, signature: Signature) -> list[str]:
