@@ -37,7 +37,13 @@ def score(completion, reference):
 TASK = "def check(candidate):\n" + "".join(
     f"    assert candidate([{n}, 2], 'k') == {{'k': [{n}, 2]}}\n" for n in range(8)
 )
-PROGRAM = "def pair(values, key):\n    out = {}\n    for value in values:\n        out.setdefault(key, []).append(value)\n    return out\n"
+PROGRAM = """
+def pair(values, key):
+    out = {}
+    for value in values:
+        out.setdefault(key, []).append(value)
+    return out
+"""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """One batch of calls, driven over several workers by the calling thread.
 
-Calls go out in chunks, two to a worker, so that no worker waits while the trainer packs the next. The clock of a call is
-the worker's progress: when the record count stands still for longer than the limit, the worker is killed, the call it
-stood at is the culprit, and the calls behind it go to a new worker.
+Calls go out in chunks, two to a worker, so that no worker waits while the trainer packs the next. The clock of a call
+is the worker's progress: when the record count stands still for longer than the limit, the worker is killed, the call
+it stood at is the culprit, and the calls behind it go to a new worker.
 """
 
 from __future__ import annotations

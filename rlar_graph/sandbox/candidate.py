@@ -1,7 +1,7 @@
 """Inside a candidate: define the program, then answer a grader's calls with plain values.
 
-The program shares this process and may do as it likes here. It is told one function and its arguments at a time; the tests
-and the answers they expect are in another process.
+The program shares this process and may do as it likes here. It is told one function and its arguments at a time; the
+tests and the answers they expect are in another process.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from rlar_graph.sandbox.describe import describe
 from rlar_graph.sandbox.plain import NotPlain, pack, pack_answer, unpack
-from rlar_graph.sandbox.serve import describe, read_all
+from rlar_graph.sandbox.serve import read_all
 from rlar_graph.sandbox.wire import PLAIN_BYTES, Code
 
 FRAME = struct.Struct("<I")
@@ -143,5 +144,5 @@ def builtin_name(error: BaseException) -> str:
     """The nearest built-in exception an error is one of."""
     for kind in type(error).__mro__:
         if getattr(builtins, kind.__name__, None) is kind:
-            return kind.__name__
+            return str(kind.__name__)
     return "Exception"

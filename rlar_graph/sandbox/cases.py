@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from rlar_graph.sandbox.checks import BadTests
-
-if TYPE_CHECKING:
-    from rlar_graph.sandbox.grader import Tally
-    from rlar_graph.sandbox.proxy import Caller
+from rlar_graph.sandbox.tally import Tally
 
 
-def run_cases(cases: Any, entry: str, caller: Caller, tally: Tally) -> None:
-    """Call ``entry`` once per case and compare.
+def run_cases(cases: Any, call: Callable[..., Any], tally: Tally) -> None:
+    """Call the program once per case and compare.
 
     Args:
         cases: Pairs of input and output, each a value or its JSON text.
-        entry: The program's function.
-        caller: The program.
+        call: The program's function, or its proxy.
         tally: Counts the cases.
 
     Raises:
@@ -27,7 +24,7 @@ def run_cases(cases: Any, entry: str, caller: Caller, tally: Tally) -> None:
     for number, (given, expected) in enumerate(cases, 1):
         arguments, wanted = _arguments(given, number), _result(expected)
         with tally:
-            answer = caller.call(entry, tuple(arguments), {})
+            answer = call(*arguments)
             if not matches(answer, wanted):
                 raise AssertionError(f"case {number}: another result was expected")
 

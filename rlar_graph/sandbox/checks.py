@@ -27,9 +27,48 @@ _TAME_NODES = (
     ast.Break, ast.Continue, ast.Lambda,
 )  # fmt: skip
 _TAME_CALLS = frozenset(
-    """abs all any bool bytes chr complex dict divmod enumerate filter float frozenset hash int isinstance len list map
-    max min ord pow range repr reversed round set sorted str sum tuple zip print Exception AssertionError True False
-    None type""".split()
+    [
+        "abs",
+        "all",
+        "any",
+        "bool",
+        "bytes",
+        "chr",
+        "complex",
+        "dict",
+        "divmod",
+        "enumerate",
+        "filter",
+        "float",
+        "frozenset",
+        "hash",
+        "int",
+        "isinstance",
+        "len",
+        "list",
+        "map",
+        "max",
+        "min",
+        "ord",
+        "pow",
+        "range",
+        "repr",
+        "reversed",
+        "round",
+        "set",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "zip",
+        "print",
+        "Exception",
+        "AssertionError",
+        "True",
+        "False",
+        "None",
+        "type",
+    ]
 )
 _UNTAME_METHODS = frozenset({"format", "format_map"})
 
@@ -215,10 +254,15 @@ def _is_tame(tree: ast.Module, names: set[str]) -> bool:
         elif isinstance(node, ast.Attribute):
             if not isinstance(node.ctx, ast.Load) or node.attr[0] == "_" or node.attr in _UNTAME_METHODS:
                 return False
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in defined:
-            if (hasattr(builtins, node.id) and node.id not in _TAME_CALLS) or node.id.startswith("__"):
-                return False
+        elif isinstance(node, ast.Name) and not _is_tame_name(node, defined):
+            return False
     return True
+
+
+def _is_tame_name(node: ast.Name, defined: set[str]) -> bool:
+    if not isinstance(node.ctx, ast.Load) or node.id in defined:
+        return True
+    return not node.id.startswith("__") and (not hasattr(builtins, node.id) or node.id in _TAME_CALLS)
 
 
 def _separate(tree: ast.Module, check: str, names: set[str]) -> None:

@@ -7,44 +7,21 @@ never runs. One grader serves many programs as long as the tests are tame (see c
 from __future__ import annotations
 
 import array
-import builtins
 import os
 import socket
-import sys
-import types
-import unittest
-from collections.abc import Iterator
-from typing import Any, cast
+from functools import partial
 
+from rlar_graph.sandbox.candidate import define, find, verdict_on
 from rlar_graph.sandbox.cases import run_cases
-from rlar_graph.sandbox.checks import TALLY, BadTests, NeedsObjects, Plan, plan_tests
-from rlar_graph.sandbox.proxy import Caller, NeedsCallable, ProgramEnded, ProgramFull, proxy_for
+from rlar_graph.sandbox.checks import BadTests, NeedsObjects, Plan, plan_tests
+from rlar_graph.sandbox.describe import describe
 from rlar_graph.sandbox.plain import unpack
-from rlar_graph.sandbox.serve import describe, encode, read_all
+from rlar_graph.sandbox.proxy import Caller, NeedsCallable, ProgramEnded, ProgramFull, proxy_for
+from rlar_graph.sandbox.serve import encode, read_all
+from rlar_graph.sandbox.tally import Tally, run_plan
 from rlar_graph.sandbox.wire import VERDICT, Code
 
 _JOB_BYTES = 8
-
-
-class Tally:
-    """Counts assertions; used as ``with tally:`` around each."""
-
-    def __init__(self) -> None:
-        self.passed = 0
-        self.total = 0
-        self.failure = ""
-
-    def __enter__(self) -> None:
-        self.total += 1
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if error is None:
-            self.passed += 1
-            return False
-        if not isinstance(error, Exception):
-            return False  # the program ended, or the tests need what it cannot give: the run is over
-        self.failure = self.failure or f"test {self.total}: {describe(error)}"
-        return True
 
 
 def main(descriptors: list[int]) -> None:
@@ -70,21 +47,16 @@ def _grade(job: bytes, caller: Caller, plans: dict[tuple[str, str], Plan], any_t
     tally = Tally()
     try:
         form, tests, entry = unpack(job)
-        plan = None
-        if form == "text":
-            plan = plans.get((tests, entry)) or plan_tests(tests, entry)
-            if len(plans) > 64:
-                plans.clear()
-            plans[tests, entry] = plan
-            if not plan.tame and not any_tests:
-                return _verdict(Code.BAD_TESTS, tally, WILD, False)
+        plan = _plan(plans, tests, entry) if form == "text" else None
+        if plan is not None and not plan.tame and not any_tests:
+            return _verdict(Code.BAD_TESTS, tally, WILD, False)
         code, text = caller.hello()
         if code is not Code.OK:
             return _verdict(code, tally, text, True)
         if plan is None:
-            run_cases(tests, entry, caller, tally)
+            run_cases(tests, proxy_for(caller, entry), tally)
         else:
-            run_plan(plan, caller, tally)
+            run_plan(plan, tally, partial(proxy_for, caller), lambda: caller.calls)
     except (NeedsObjects, NeedsCallable) as error:
         return _verdict(Code.REFUSED, tally, f"{error}: only same_process=True can grade this", False)
     except BadTests as error:
@@ -102,6 +74,16 @@ def _grade(job: bytes, caller: Caller, plans: dict[tuple[str, str], Plan], any_t
     return _verdict(Code.OK, tally, tally.failure, tally.passed < tally.total)
 
 
+def _plan(plans: dict[tuple[str, str], Plan], tests: str, entry: str) -> Plan:
+    """The plan for these tests; a rollout grades many programs against the same ones."""
+    plan = plans.get((tests, entry))
+    if plan is None:
+        if len(plans) > 64:
+            plans.clear()
+        plan = plans[tests, entry] = plan_tests(tests, entry)
+    return plan
+
+
 WILD = "wild"
 """The text of a verdict that asks for a grader of its own."""
 
@@ -110,72 +92,12 @@ def _verdict(code: Code, tally: Tally, text: str, program: bool) -> bytes:
     return VERDICT.pack(code, int(program), tally.passed, tally.total, encode(text, 180))
 
 
-def run_plan(plan: Plan, caller: Caller, tally: Tally, given: dict[str, Any] | None = None) -> None:
-    """Run tests; ``given`` holds the program's own objects where it shares the process."""
-    module = types.ModuleType("tests")
-    sys.modules["tests"] = module
-    scope = module.__dict__
-    scope["__builtins__"] = dict(vars(builtins))
-    scope[TALLY] = tally
-    for name in plan.names:
-        scope[name] = given.get(name) if given is not None else proxy_for(caller, name)
-    try:
-        exec(compile(plan.tree, "tests.py", "exec", dont_inherit=True), scope)  # noqa: S102  tests are code
-        if plan.check:
-            target = given.get(plan.entry) if given is not None else proxy_for(caller, plan.entry)
-            cast(Any, scope[plan.check])(target)
-        _run_test_functions(scope, tally)
-    except Exception as error:  # noqa: BLE001  the process edge: tests may raise anything
-        if isinstance(error, BadTests):
-            raise
-        if caller.calls == 0:
-            raise BadTests(f"the tests raised {describe(error)} before they called the program") from error
-        # Outside an assertion of its own, an exception ends the run: what came after it was not passed.
-        tally.total += 1
-        tally.failure = tally.failure or describe(error)
-    finally:
-        scope.clear()
-    if tally.total == 0:
-        if caller.calls == 0:
-            raise BadTests("the tests neither assert anything nor call the program")
-        tally.total = tally.passed = 1
-
-
-def _run_test_functions(scope: dict[str, Any], tally: Tally) -> None:
-    for name, value in list(scope.items()):
-        if (
-            isinstance(value, types.FunctionType)
-            and name.startswith("test")
-            and value.__code__.co_argcount == 0
-        ):
-            if value.__module__ == "tests":
-                with tally:
-                    value()
-        elif isinstance(value, type) and issubclass(value, unittest.TestCase) and value.__module__ == "tests":
-            for case in _cases_of(value):
-                with tally:
-                    case.debug()
-
-
-def _cases_of(kind: type[unittest.TestCase]) -> Iterator[unittest.TestCase]:
-    for name in unittest.defaultTestLoader.getTestCaseNames(kind):
-        yield kind(name)
-
-
-class _Here:
-    """Stands in for :class:`Caller` where the program is in this process."""
-
-    calls = 1
-
-
 def main_together(descriptors: list[int]) -> None:
     """Run program and tests in this one process. The program can forge the verdict; the trainer stamps it so.
 
     Args:
         descriptors: The source, the job, and the socket for the verdict.
     """
-    from rlar_graph.sandbox.candidate import define, find, verdict_on
-
     source, job, control = descriptors
     tally = Tally()
     module, error = define(read_all(source), "solution")
@@ -186,8 +108,7 @@ def main_together(descriptors: list[int]) -> None:
     _, tests, entry = unpack(read_all(job))
     try:
         plan = plan_tests(tests, entry, objects=True)
-        given = {name: find(module, name) for name in plan.names}
-        run_plan(plan, cast(Caller, _Here()), tally, given)
+        run_plan(plan, tally, partial(find, module), lambda: 1)
     except BadTests as problem:
         os.write(control, _verdict(Code.BAD_TESTS, tally, str(problem), False))
     except BaseException as problem:  # noqa: BLE001  the process edge

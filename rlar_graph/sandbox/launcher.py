@@ -1,8 +1,8 @@
 """The trainer's handle on one zygote: start it, ask it for children, end it.
 
-The trainer is never forked: it may hold a CUDA context and threads. The zygote is executed by a keeper thread of its own,
-because the kernel's parent-death signal follows the *thread* that started a process, and a sandbox opened in a short-lived
-thread would lose its zygote when that thread ends.
+The trainer is never forked: it may hold a CUDA context and threads. The zygote is executed by a keeper thread of its
+own, because the kernel's parent-death signal follows the *thread* that started a process, and a sandbox opened in a
+short-lived thread would lose its zygote when that thread ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 
 from rlar_graph.errors import SandboxClosed, SandboxError, SandboxUnavailable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 
 from rlar_graph.sandbox.syscalls import number
 
@@ -73,9 +74,7 @@ def drop_capabilities() -> None:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
             break  # EPERM: nothing to drop from; EINVAL: past the kernel's last capability
-    try:
+    with suppress(OSError):  # kernels without ambient capabilities have nothing to clear
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
-    except OSError:
-        pass  # kernels without ambient capabilities have nothing to clear
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     syscall("capset", ctypes.byref(header), ctypes.byref((ctypes.c_uint32 * 6)()))

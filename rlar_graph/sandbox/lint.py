@@ -1,7 +1,7 @@
 """A static check for verifiers that run the completion they judge.
 
-It is lint, not a wall: nothing in the sandbox rests on it. But a verifier that evaluates a completion lets the completion
-write its own verdict, and no isolation can repair that.
+It is lint, not a wall: nothing in the sandbox rests on it. But a verifier that evaluates a completion lets the
+completion write its own verdict, and no isolation can repair that.
 """
 
 from __future__ import annotations

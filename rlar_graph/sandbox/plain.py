@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 
@@ -25,22 +26,25 @@ _MOST_ITEMS = 1_000_000
 _VIEWS = {type({}.keys()): _KEYS, type({}.values()): _VALUES, type({}.items()): _ITEMS}
 _ITERATORS = tuple(
     type(example)
-    for example in (
-        (x for x in ()),
-        iter([]),
-        iter(()),
-        iter({}),
-        iter({}.values()),
-        iter({}.items()),
-        iter(set()),
-        iter(""),
-        iter(range(0)),
-        map(str, ()),
-        filter(None, ()),
-        zip(),
-        enumerate(()),
-        reversed([]),
-        islice((), 0),
+    for example in cast(
+        tuple[object, ...],
+        (
+            (x for x in cast(tuple[int, ...], ())),
+            iter([]),
+            iter(()),
+            iter({}),
+            iter({}.values()),
+            iter({}.items()),
+            iter(set()),
+            iter(""),
+            iter(range(0)),
+            map(str, ()),
+            filter(None, ()),
+            zip(),
+            enumerate(()),
+            reversed([]),
+            islice((), 0),
+        ),
     )
 )
 
@@ -62,6 +66,7 @@ def _special(value: Any) -> object:
     if isinstance(value, int):
         value = int(value)
         return value if -(1 << 63) <= value < 1 << 64 else msgpack.ExtType(_BIGINT, b"%x" % value)
+    plain: Any
     for plain in (str, float, bytes, dict, list):
         if isinstance(value, plain):
             return plain(value)
@@ -93,7 +98,7 @@ def _rarer(value: Any, kind: type) -> object:
 def _special_answer(value: Any) -> object:
     """As :func:`_special`, with iterators written out: they arrive as iterators again."""
     if isinstance(value, _ITERATORS):
-        items = list(islice(value, _MOST_ITEMS + 1))
+        items = list(islice(cast(Iterable[object], value), _MOST_ITEMS + 1))
         if len(items) > _MOST_ITEMS:
             raise NotPlain(f"an iterator of over {_MOST_ITEMS} items is not a plain value")
         return msgpack.ExtType(_ITERATOR, pack_answer(items))

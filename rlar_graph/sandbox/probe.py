@@ -10,6 +10,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from rlar_graph.sandbox import libc
 from rlar_graph.sandbox.plain import unpack
@@ -17,10 +18,29 @@ from rlar_graph.sandbox.serve import read_all
 from rlar_graph.sandbox.wire import PROBE_MAGIC, PROBED
 
 _REFUSED = (errno.EPERM, errno.ENOSYS)
-_RAW = (
-    "ptrace process_vm_readv memfd_create bpf io_uring_setup userfaultfd perf_event_open keyctl unshare setns mount "
-    "pidfd_open pidfd_getfd pidfd_send_signal kill tgkill rt_sigqueueinfo execveat clone3 wait4 setresuid"
-).split()
+_RAW = [
+    "ptrace",
+    "process_vm_readv",
+    "memfd_create",
+    "bpf",
+    "io_uring_setup",
+    "userfaultfd",
+    "perf_event_open",
+    "keyctl",
+    "unshare",
+    "setns",
+    "mount",
+    "pidfd_open",
+    "pidfd_getfd",
+    "pidfd_send_signal",
+    "kill",
+    "tgkill",
+    "rt_sigqueueinfo",
+    "execveat",
+    "clone3",
+    "wait4",
+    "setresuid",
+]
 
 
 def _succeeds(attack: Callable[[], object]) -> bool:
@@ -36,20 +56,18 @@ def _reads_secret(target: dict[str, object]) -> bool:
 
 
 def _lists_directory(target: dict[str, object]) -> bool:
-    return any(
-        _succeeds(lambda path=path: os.listdir(path)) for path in (str(target["directory"]), "/etc", "/root")
-    )
+    return any(_succeeds(partial(os.listdir, path)) for path in (str(target["directory"]), "/etc", "/root"))
 
 
 def _reads_proc(target: dict[str, object]) -> bool:
     owners = ("self", "1", target["pid"])
-    return any(_succeeds(lambda who=who: os.open(f"/proc/{who}/environ", os.O_RDONLY)) for who in owners)
+    return any(_succeeds(partial(os.open, f"/proc/{who}/environ", os.O_RDONLY)) for who in owners)
 
 
 def _writes(target: dict[str, object]) -> bool:
     flags = os.O_WRONLY | os.O_CREAT
     paths = (f"{target['directory']}/planted", "/tmp/planted", "/dev/shm/planted")  # noqa: S108
-    return any(_succeeds(lambda path=path: os.open(path, flags)) for path in paths)
+    return any(_succeeds(partial(os.open, path, flags)) for path in paths)
 
 
 def _changes_mode(target: dict[str, object]) -> bool:
@@ -58,9 +76,7 @@ def _changes_mode(target: dict[str, object]) -> bool:
 
 def _opens_socket(_: dict[str, object]) -> bool:
     families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_NETLINK)
-    return any(
-        _succeeds(lambda family=family: socket.socket(family, socket.SOCK_DGRAM)) for family in families
-    )
+    return any(_succeeds(partial(socket.socket, family, socket.SOCK_DGRAM)) for family in families)
 
 
 def _forks(_: dict[str, object]) -> bool:
@@ -85,7 +101,7 @@ def _executes(_: dict[str, object]) -> bool:
 
 def _signals(target: dict[str, object]) -> bool:
     pids = (int(str(target["pid"])), os.getppid(), 1)
-    return any(_succeeds(lambda pid=pid: os.kill(pid, 0)) for pid in pids)
+    return any(_succeeds(partial(os.kill, pid, 0)) for pid in pids)
 
 
 def _raises_limit(_: dict[str, object]) -> bool:

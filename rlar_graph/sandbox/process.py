@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -80,10 +81,7 @@ class ProcessSandbox:
             return []
         verifier = verifier_for(source, limits.memory_mb)
         if fresh:
-            jobs = [
-                lambda each=each: fresh_call(self._pool, verifier, function, each, limits)
-                for each in arguments
-            ]
+            jobs = [partial(fresh_call, self._pool, verifier, function, each, limits) for each in arguments]
             outcomes = self._spread(jobs)
         else:
             outcomes = BatchRun(self._pool, verifier, function, arguments, limits).run()
@@ -107,7 +105,7 @@ class ProcessSandbox:
         """As :meth:`rlar_graph.sandbox.base.Sandbox.run_tests_batch`."""
         self._check_open()
         return self._spread(
-            [lambda job=job: self.run_tests(job.source, job.tests, job.entry_point, limits) for job in jobs]
+            [partial(self.run_tests, job.source, job.tests, job.entry_point, limits) for job in jobs]
         )
 
     def _spread(self, jobs: Sequence[Callable[[], Outcome]]) -> list[Outcome]:

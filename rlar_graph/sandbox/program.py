@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
+from typing import Any
 
 from rlar_graph.sandbox.candidate import define
-from rlar_graph.sandbox.serve import describe, encode, read_all
+from rlar_graph.sandbox.describe import describe
+from rlar_graph.sandbox.serve import encode, read_all
 from rlar_graph.sandbox.wire import LOADED, Code
 
 
-def _text(descriptor: int, mode: str) -> TextIO:
+def _text(descriptor: int, mode: str) -> Any:
     return open(descriptor, mode, encoding="utf-8", errors="surrogateescape", newline=None, closefd=False)
 
 
@@ -28,7 +29,6 @@ def main(descriptors: list[int]) -> None:
     os.close(stdin)
     os.close(stdout)
     sys.stdin, sys.stdout = _text(0, "r"), _text(1, "w")
-    sys.__stdin__, sys.__stdout__ = sys.stdin, sys.stdout  # type: ignore[misc]
     sys.argv = ["program.py"]
     code, text = _run(source)
     os.write(word, LOADED.pack(code, encode(text)))

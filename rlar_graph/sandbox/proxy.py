@@ -77,7 +77,7 @@ class Caller:
             raise ProgramEnded(f"the program's process ended {when}")
         try:
             found = unpack(frame)
-        except Exception as error:  # noqa: BLE001  hostile bytes: every way they fail to decode is the program's fault
+        except Exception as error:
             raise ProgramEnded("the program broke its protocol") from error
         if type(found) is not list or len(found) < 2:
             raise ProgramEnded("the program broke its protocol")

@@ -21,22 +21,117 @@ _EPERM, _EROFS, _ENOSYS = 1, 30, 38
 _SET_MODE_FILTER = 1
 _X32_BIT = 0x40000000
 
-PLAIN = """read write readv writev pread64 pwrite64 preadv pwritev close close_range lseek fstat dup dup2 dup3 pipe pipe2
-mmap munmap mprotect mremap madvise brk futex futex_waitv set_robust_list get_robust_list rseq set_tid_address
-membarrier arch_prctl gettid getpid getppid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp getpgid
-getsid clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times getrusage getrlimit sysinfo uname
-sched_yield sched_getaffinity sched_getparam sched_getscheduler getcpu rt_sigaction rt_sigprocmask rt_sigreturn
-rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause alarm setitimer getitimer restart_syscall exit exit_group
-poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd2 getrandom
-shutdown recvfrom getsockopt getsockname getpeername""".split()
+PLAIN = [
+    "read",
+    "write",
+    "readv",
+    "writev",
+    "pread64",
+    "pwrite64",
+    "preadv",
+    "pwritev",
+    "close",
+    "close_range",
+    "lseek",
+    "fstat",
+    "dup",
+    "dup2",
+    "dup3",
+    "pipe",
+    "pipe2",
+    "mmap",
+    "munmap",
+    "mprotect",
+    "mremap",
+    "madvise",
+    "brk",
+    "futex",
+    "futex_waitv",
+    "set_robust_list",
+    "get_robust_list",
+    "rseq",
+    "set_tid_address",
+    "membarrier",
+    "arch_prctl",
+    "gettid",
+    "getpid",
+    "getppid",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "getresuid",
+    "getresgid",
+    "getgroups",
+    "getpgrp",
+    "getpgid",
+    "getsid",
+    "clock_gettime",
+    "clock_getres",
+    "clock_nanosleep",
+    "nanosleep",
+    "gettimeofday",
+    "time",
+    "times",
+    "getrusage",
+    "getrlimit",
+    "sysinfo",
+    "uname",
+    "sched_yield",
+    "sched_getaffinity",
+    "sched_getparam",
+    "sched_getscheduler",
+    "getcpu",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "rt_sigpending",
+    "rt_sigtimedwait",
+    "rt_sigsuspend",
+    "sigaltstack",
+    "pause",
+    "alarm",
+    "setitimer",
+    "getitimer",
+    "restart_syscall",
+    "exit",
+    "exit_group",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect6",
+    "epoll_create",
+    "epoll_create1",
+    "epoll_ctl",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "eventfd2",
+    "getrandom",
+    "shutdown",
+    "recvfrom",
+    "getsockopt",
+    "getsockname",
+    "getpeername",
+]
 """Calls that reach nothing outside the process, whatever their arguments."""
 
-FILES = (
-    "stat lstat access readlink newfstatat statx faccessat faccessat2 readlinkat getcwd getdents64".split()
-)
+FILES = [
+    "stat",
+    "lstat",
+    "access",
+    "readlink",
+    "newfstatat",
+    "statx",
+    "faccessat",
+    "faccessat2",
+    "readlinkat",
+    "getcwd",
+    "getdents64",
+]
 """Calls that look at the file system; sealed mode does without."""
 
-ZYGOTE = "waitid pidfd_open sendmsg recvmsg".split()
+ZYGOTE = ["waitid", "pidfd_open", "sendmsg", "recvmsg"]
 """Calls only the zygote makes; each child loses them."""
 
 _FCNTL = (

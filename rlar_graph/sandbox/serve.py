@@ -5,7 +5,7 @@ The verifier shares this process, so it can falsify its own results and nobody e
 
 from __future__ import annotations
 
-import builtins
+import ast
 import math
 import mmap
 import os
@@ -13,6 +13,7 @@ import types
 from collections.abc import Callable, Mapping
 
 from rlar_graph.sandbox import lint
+from rlar_graph.sandbox.describe import describe
 from rlar_graph.sandbox.plain import unpacker
 from rlar_graph.sandbox.wire import (
     DOORBELL,
@@ -26,19 +27,6 @@ from rlar_graph.sandbox.wire import (
     TEXTS,
     Code,
 )
-
-_BUILTIN_ERRORS = frozenset(
-    value for value in vars(builtins).values() if isinstance(value, type) and issubclass(value, BaseException)
-)
-
-
-def describe(error: BaseException) -> str:
-    """The kind of an error, with its text only where reading the text runs no code of the program's own."""
-    kind = type(error)
-    name = str(kind.__name__) if type(kind.__name__) is str else "error"
-    if kind in _BUILTIN_ERRORS and error.args and type(error.args[0]) is str:
-        return f"{name}: {error.args[0][:TEXT_BYTES]}"
-    return name
 
 
 def encode(text: str, size: int = TEXT_BYTES) -> bytes:
@@ -74,7 +62,7 @@ def main(descriptors: list[int]) -> None:
 def _define(source: bytes, scope: dict[str, object]) -> tuple[Code, str]:
     try:
         text = source.decode("utf-8", "surrogatepass")
-        tree = compile(text, "verifier.py", "exec", 0x400, dont_inherit=True)  # 0x400: PyCF_ONLY_AST
+        tree = ast.parse(text, "verifier.py")
         found = lint.runs_code(tree)
         if found:
             return Code.REFUSED, found

@@ -1,7 +1,7 @@
 """A trial: one program against its tests, seen from the trainer.
 
-Program and grader are two processes that talk over a pair of pipes; the trainer starts them, watches the clock, and reads
-one fixed-size verdict from the grader.
+Program and grader are two processes that talk over a pair of pipes; the trainer starts them, watches the clock, and
+reads one fixed-size verdict from the grader.
 """
 
 from __future__ import annotations

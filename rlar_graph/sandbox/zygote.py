@@ -1,7 +1,7 @@
 """The zygote: a trusted process that forks children for the trainer and never sees a payload.
 
-It receives numbers and descriptors, forks, and passes the descriptors on unread. A zygote that looked at a payload would
-leave it in the memory of every child it forks later, where a program finds it by scanning its own heap.
+It receives numbers and descriptors, forks, and passes the descriptors on unread. A zygote that looked at a payload
+would leave it in the memory of every child it forks later, where a program finds it by scanning its own heap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Hostile programs, one per promised property, and honest ones that must keep working.
 
 Run as a script under one of the machines of ``conditions.py``: it opens a sandbox there, runs everything, and prints what

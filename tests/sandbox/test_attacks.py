@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from functools import cache
@@ -12,13 +13,15 @@ from pathlib import Path
 import pytest
 
 import rlar_graph
-from tests.sandbox import attacks, conditions
 
 _HERE = Path(__file__).parent
+_ATTACKS = runpy.run_path(str(_HERE / "attacks.py"))
+_MACHINES = runpy.run_path(str(_HERE / "conditions.py"))
+_CONDITIONS = _MACHINES["CONDITIONS"]
 _NAMES = [
-    *(f"verifier {name}" for name in (*attacks.VERIFIERS, *attacks.SPECIAL)),
-    *(f"program {name}" for name in attacks.PROGRAMS),
-    *(f"honest {name}" for name in attacks.HONEST),
+    *(f"verifier {name}" for name in (*_ATTACKS["VERIFIERS"], *_ATTACKS["SPECIAL"])),
+    *(f"program {name}" for name in _ATTACKS["PROGRAMS"]),
+    *(f"honest {name}" for name in _ATTACKS["HONEST"]),
 ]
 _LAYERS = {
     "container": {"landlock": True, "namespaces": False, "seccomp": True, "sealed": False},
@@ -31,7 +34,7 @@ _LAYERS = {
 @cache
 def _run(condition: str) -> dict[str, dict[str, object]]:
     """All attacks under one condition, in a process of their own; run once per test session."""
-    interpreter = conditions.interpreter_for(condition)
+    interpreter = _MACHINES["interpreter_for"](condition)
     if interpreter is None:
         pytest.skip("no Python on this machine can be executed by another user")
     command = [
@@ -49,7 +52,7 @@ def _run(condition: str) -> dict[str, dict[str, object]]:
     return results
 
 
-@pytest.mark.parametrize("condition", conditions.CONDITIONS)
+@pytest.mark.parametrize("condition", _CONDITIONS)
 def test_layers(condition: str) -> None:
     layers = _run(condition)["layers"]
     expected = _LAYERS.get(
@@ -59,6 +62,6 @@ def test_layers(condition: str) -> None:
 
 
 @pytest.mark.parametrize("name", _NAMES)
-@pytest.mark.parametrize("condition", conditions.CONDITIONS)
+@pytest.mark.parametrize("condition", _CONDITIONS)
 def test_contained(condition: str, name: str) -> None:
     assert _run(condition)["results"][name] == ""
