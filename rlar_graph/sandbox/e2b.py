@@ -17,7 +17,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
-from e2b import SandboxException, TimeoutException
+from e2b import (
+    AuthenticationException,
+    NotFoundException,
+    SandboxException,
+    TimeoutException,
+)
 from e2b_code_interpreter import AsyncSandbox  # type: ignore[import-untyped]
 
 from rlar_graph.errors import SandboxClosed, SandboxError, SandboxUnavailable
@@ -32,7 +37,7 @@ DEFAULT = Limits()
 _MACHINE_SECONDS = 3600
 _GRACE = 1.0
 _HOUSEKEEPING = 10.0
-_FAILURES = (SandboxException, httpx.HTTPError, OSError)
+_FAILURES = (SandboxException, AuthenticationException, httpx.HTTPError, OSError)
 
 
 class E2BSandbox:
@@ -54,15 +59,13 @@ class E2BSandbox:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="rlar-e2b", daemon=True)
         self._thread.start()
-        self._permits = self._await(self._make_permits())
+        self._permits = asyncio.Semaphore(workers)
+        self._restarting = asyncio.Lock()
         try:
             self._machine = self._await(self._start())
         except _FAILURES as error:
             self._stop_loop()
             raise SandboxUnavailable(f"E2B gives no sandbox: {type(error).__name__}: {error}") from error
-
-    async def _make_permits(self) -> asyncio.Semaphore:
-        return asyncio.Semaphore(self._workers)
 
     async def _start(self) -> AsyncSandbox:
         return await AsyncSandbox.create(
@@ -181,29 +184,44 @@ class E2BSandbox:
     async def _run(self, cell: Cell) -> Outcome:
         async with self._permits:
             begun = time.monotonic()
+            machine = self._machine
             try:
-                context = await self._machine.create_code_context(language="python")
                 try:
-                    async with asyncio.timeout(cell.limits.seconds + _GRACE):
-                        execution = await self._machine.run_code(cell.code, context=context, timeout=0)
-                except TimeoutError:
-                    spent = time.monotonic() - begun
-                    return Outcome("timeout", None, f"over {cell.limits.seconds:g} s", spent, fault="program")
-                finally:
-                    await self._remove(context.id)
-            except (*_FAILURES, TimeoutException) as error:
+                    return await self._run_on(machine, cell)
+                except (NotFoundException, TimeoutException):
+                    # E2B ends every machine after an hour; the call that finds it gone starts the next one.
+                    return await self._run_on(await self._replace(machine), cell)
+            except _FAILURES as error:
                 spent = time.monotonic() - begun
                 return Outcome("crashed", None, f"E2B failed: {type(error).__name__}", spent, fault="sandbox")
-            outcome = read_answer(cell, "".join(execution.logs.stdout), time.monotonic() - begun)
-            if outcome.status == "timeout":
-                outcome = replace(outcome, detail=f"over {cell.limits.seconds:g} s")
-            return outcome
 
-    async def _remove(self, context: str) -> None:
+    async def _replace(self, gone: AsyncSandbox) -> AsyncSandbox:
+        async with self._restarting:
+            if self._machine is gone:
+                self._machine = await self._start()
+            return self._machine
+
+    async def _run_on(self, machine: AsyncSandbox, cell: Cell) -> Outcome:
+        begun = time.monotonic()
+        context = await machine.create_code_context(language="python")
+        try:
+            async with asyncio.timeout(cell.limits.seconds + _GRACE):
+                execution = await machine.run_code(cell.code, context=context, timeout=0)
+        except TimeoutError:
+            spent = time.monotonic() - begun
+            return Outcome("timeout", None, f"over {cell.limits.seconds:g} s", spent, fault="program")
+        finally:
+            await self._remove(machine, context.id)
+        outcome = read_answer(cell, "".join(execution.logs.stdout), time.monotonic() - begun)
+        if outcome.status == "timeout":
+            outcome = replace(outcome, detail=f"over {cell.limits.seconds:g} s")
+        return outcome
+
+    async def _remove(self, machine: AsyncSandbox, context: str) -> None:
         """Remove a context whatever state it is in; one that cannot be removed dies with the machine."""
         try:
             async with asyncio.timeout(_HOUSEKEEPING):
-                await self._machine.remove_code_context(context)
+                await machine.remove_code_context(context)
         except (*_FAILURES, TimeoutError):
             return
 
