@@ -68,6 +68,11 @@ FOUND = [
     ("Therefore $x > 5$ is the solution.", "$x > 5$", "sentence"),
     ("The capital of France is Paris.", "The capital of France is Paris", "bare"),
     ("We add and get\n\\[ 3 + 4 = 7 \\]", "3 + 4 = 7", "display"),
+    ("The answer is: Natalia sold 72 clips in May.", "72", "phrase"),
+    ("#### Natalia sold 72 clips", "72", "hash"),
+    ("Answer: June 5, 1990", "June 5, 1990", "phrase"),
+    ("In total 48 + 24 = <<48+24=72>>72 clips.", "72 clips", "sentence"),
+    ("Work:\n\\begin{align*}\nx &= 48+24 \\\\\n&= 72\n\\end{align*}", "72", "display"),
     # thought is not said
     ("<think>the answer is 3</think>The answer is 4.", "4", "phrase"),
     ("<think>a</think> <think>\\boxed{3}</think> \\boxed{4}", "4", "boxed"),

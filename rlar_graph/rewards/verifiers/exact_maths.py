@@ -14,7 +14,8 @@ from functools import lru_cache
 
 from rlar_graph.rewards.verifiers.maths_comparison import Ruling, compare
 from rlar_graph.rewards.verifiers.maths_numerals import same_rational
-from rlar_graph.rewards.verifiers.maths_shapes import Group, Quantity, Shape, read_shape
+from rlar_graph.rewards.verifiers.maths_reading import read_shape
+from rlar_graph.rewards.verifiers.maths_shapes import Group, Quantity, Shape
 from rlar_graph.rewards.verifiers.maths_tokens import Token, excess, normal_form, tokenize
 from rlar_graph.rewards.verifiers.maths_values import NotExact, TooLarge
 

@@ -68,7 +68,9 @@ _EMPTY_WORDS = re.compile(
     re.IGNORECASE,
 )
 _NEVER = re.compile(r"(?:not|either|one of|unknown|unclear|any of)\b", re.IGNORECASE)
-_SUBJECT = re.compile(r"(?:the|so|there|it|we|a|an|thus|therefore|hence)\b", re.IGNORECASE)
+_SENTENCE = re.compile(
+    r"(?:the|so|there|it|we|a|an|thus|therefore|hence)\b|(?:[A-Za-z]+,?\s){2}\S+\s\S", re.IGNORECASE
+)
 _HEAD = re.compile(r"[\s#*_>]*(?:(?:final|the|my|correct|short)\s+){0,3}", re.IGNORECASE)
 _OPTIONS = re.compile(r"^[ \t]*B[ \t]*[:：]", re.MULTILINE)
 _DOUBT = re.compile(
@@ -158,13 +160,13 @@ def _commitments(text: str) -> list[FinalAnswer] | None:
         found += boxes
     if "nswer>" in text or "NSWER>" in text:
         found += (
-            FinalAnswer(tidy(tag[1]), "tag", tag.span())
+            FinalAnswer(_said(tidy(tag[1])), "tag", tag.span())
             for tag in deque(_TAG.finditer(text), CANDIDATES)
             if len(tag[1]) <= LONGEST
         )
     if "####" in text:
         found += (
-            FinalAnswer(tidy(line[1]), "hash", line.span())
+            FinalAnswer(_said(tidy(line[1])), "hash", line.span())
             for line in deque(_HASH.finditer(text), CANDIDATES)
             if not _HEADING.match(line[1])
         )
@@ -230,10 +232,15 @@ def _phrases(text: str) -> list[FinalAnswer]:
         value = tidy(_REASON.split(text[link.end() : end], maxsplit=1)[0])
         if not value or _NEVER.match(value) or (_EMPTY_WORDS.match(value) and not _has_digit(value)):
             continue
-        if _SUBJECT.match(value):
-            value = asserted(value) or value
-        found.append(FinalAnswer(value, "phrase", (start, end)))
+        found.append(FinalAnswer(_said(value), "phrase", (start, end)))
     return found
+
+
+def _said(value: str) -> str:
+    """Return what an answer given as a sentence asserts: ``72`` of "Natalia sold 72 clips"."""
+    if _SENTENCE.match(value) and len(value) < 400:
+        return asserted(value) or value
+    return value
 
 
 def _mentions(text: str) -> list[tuple[int, int]]:

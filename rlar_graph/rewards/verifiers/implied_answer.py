@@ -58,16 +58,21 @@ _QUANTITY = re.compile(r"[$€£¥₹]?[ ]?[-−+]?[$€£¥₹]?\d[\d,.]*(?:/\d
 _CLAUSE = re.compile(
     r"[,;]?\s(?:in|after|for|per|by|on|at|from|when|if|every|each|during|with|left|because|since|which|that|while|before)\b"
 )
+_CALCULATION = re.compile(r"<<[^<>]{0,200}>>")
 _CODE = re.compile(r"```[A-Za-z].*?(?:```|\Z)", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.(\"'])[-−]?[$€£¥₹]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:/\d+)?(?:\s?%)?")
 _BOLD = re.compile(r"\*\*([^*\n]{1,100})\*\*")
+_DISPLAYS = (
+    ("\\[", "\\]"), ("$$", "$$"), ("\\begin{align*}", "\\end{align*}"), ("\\begin{align}", "\\end{align}"),
+    ("\\begin{equation}", "\\end{equation}"), ("\\begin{equation*}", "\\end{equation*}"),
+)  # fmt: skip
 _OPENINGS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 
 
 def tidy(answer: str) -> str:
     """Strip what surrounds an answer in prose: emphasis, quotes, code ticks, closing punctuation, blanks."""
     while True:
-        shorter = answer.strip('*_`"“”\n\t ').lstrip("‘:：=").rstrip("’.,;:。，、\n\t ")
+        shorter = answer.strip('*_`"“”\n\t ').lstrip("‘:：=&").rstrip("’.,;:。，、\n\t ")
         if shorter.endswith("\\"):  # the punctuation was a LaTeX space, e.g. ``\,``
             shorter = shorter[:-1]
         if shorter.endswith("'") and shorter.startswith("'"):
@@ -139,6 +144,7 @@ def is_formula(text: str) -> bool:
 
 def asserted(sentence: str) -> str | None:
     """Return what one sentence without its full stop asserts, e.g. ``2/3`` of "so the chance is 2/3"."""
+    sentence = _CALCULATION.sub("", sentence)
     if not any(map(str.isalnum, sentence)) or _HEDGE.search(sentence):
         return None
     if is_formula(sentence) and _SIGN.search(sentence):
@@ -179,13 +185,20 @@ def _quantity(tail: str) -> str:
 
 
 def _last_display(text: str) -> tuple[int, int] | None:
-    """Return the span inside the last display formula."""
-    for opening, closing in (("\\[", "\\]"), ("$$", "$$")):
+    """Return the span inside the last display formula; of an aligned one, its last line."""
+    found = (0, -1)
+    for opening, closing in _DISPLAYS:
         end = text.rfind(closing)
         begin = text.rfind(opening, 0, end) if end > 0 else -1
-        if begin >= 0:
-            return begin + len(opening), end
-    return None
+        if begin >= 0 and end > found[1]:
+            found = (begin + len(opening), end)
+    begin, end = found
+    if end < 0:
+        return None
+    line = text.rfind("\\\\", begin, end)
+    if line >= 0 and text.find("matrix}", begin, end) < 0 and text.find("cases}", begin, end) < 0:
+        begin = line + 2
+    return begin, end
 
 
 def _sentences(text: str, after: int) -> Iterator[tuple[int, int]]:

@@ -3,8 +3,9 @@ r"""Compares the shapes of two answers, the reference first: proven equal, prove
 Order matters in tuples and not in sets and lists; brackets matter in intervals; a common factor does not matter in
 equations. Units only decide where both sides name one of the same kind and they differ.
 
-Rounding follows math-verify: where one side is written as a decimal fraction, two numbers are the same if they
-agree in the sixth decimal place; here they must also agree to a relative 1e-5, since small numbers are not zero.
+Rounding follows math-verify: where one side is written as a decimal fraction and the other is no integer, two numbers
+are the same if they agree in the sixth decimal place; here they must also agree to a relative 1e-5, since small numbers
+are not zero.
 """
 
 from __future__ import annotations
@@ -109,6 +110,8 @@ def same_value(wanted: Value, given: Value) -> Ruling:
         return _DIFFERENT
     left, right = wanted.rational(), given.rational()
     if left is not None and right is not None:
+        if (left.denominator == 1 and not wanted.rounded) or (right.denominator == 1 and not given.rounded):
+            return _DIFFERENT
         close = abs(left - right) <= RELATIVE * max(abs(left), abs(right))
         return _EQUAL if close and round(left, DECIMALS) == round(right, DECIMALS) else _DIFFERENT
     near, here = wanted.approximate(), given.approximate()
@@ -205,7 +208,10 @@ def _group_and_single(wanted: Shape, given: Shape) -> Ruling:
         if len(group.items) == 1:
             only = group.items[0]
             return _compare(only, given) if group is wanted else _compare(wanted, only)
-        if isinstance(wanted, Quantity) or isinstance(given, Quantity):
+        if isinstance(wanted, Quantity) and isinstance(given, Group) and given.items:
+            same = all(_compare(wanted, item) is _EQUAL for item in given.items)
+            return _EQUAL if same and given.kind == "list" else _DIFFERENT
+        if isinstance(given, Quantity):
             return _DIFFERENT
     if isinstance(wanted, Quantity) and isinstance(group, Group) and group.kind == "tuple":
         return _DIFFERENT

@@ -48,7 +48,7 @@ _SAME = {
 }  # fmt: skip
 _NOTHING = frozenset(
     (
-        "", "~", "\\", "\\ ", "\\\n", "\\&", '\\"', "\\'", "\\,", "\\;", "\\!", "\\:", "\\(", "\\)", "\\[", "\\]",
+        "", "~", "&", "\\", "\\ ", "\\\n", "\\&", '\\"', "\\'", "\\,", "\\;", "\\!", "\\:", "\\(", "\\)", "\\[", "\\]",
         "\\$", "\\>", "\\/", "\\left", "\\right", "\\big", "\\Big", "\\bigg", "\\Bigg", "\\bigl", "\\bigr", "\\Bigl",
         "\\Bigr", "\\biggl", "\\biggr", "\\displaystyle", "\\textstyle", "\\limits", "\\quad", "\\qquad", "\\boxed",
         "\\fbox", "\\rm", "\\bf", "\\it", "\\euro", "\\pounds", "\\mathstrut", "\\strut", "\\nonumber",
@@ -60,6 +60,7 @@ _FUNCTIONS = frozenset(
         "sinh", "cosh", "tanh", "det", "gcd", "lcm", "max", "min", "infty", "theta", "alpha", "beta", "gamma", "lambda",
     )
 )  # fmt: skip
+_UNIT = re.compile(r"(?:[A-Za-z]{1,12}(?:\s?\^?\s?\{?-?[1-9]\}?)?[\s/*·.]{0,3}){1,4}")
 _ESCAPED = re.compile(r"\\\\(?=[A-Za-z{}()\[\]])")
 
 
@@ -110,13 +111,24 @@ def _token(kind: str, text: str) -> tuple[Token, ...]:
         lower = text.lower()
         return (Token("command", "\\" + lower) if lower in _FUNCTIONS else Token("word", text),)
     if kind == "text":
-        return tuple(tokenize(text)) if any(map(str.isdigit, text)) else (Token(kind, text.strip()),)
+        return _worded(text.replace("~", " ").strip())
     text = _SAME.get(text, text)
     if text in _NOTHING:
         return ()
     if text in ("and", "or"):
         return (Token("word", text),)
     return (Token("command" if text.startswith("\\") else "sign", text),)
+
+
+def _worded(text: str) -> tuple[Token, ...]:
+    r"""Return what stands in ``\\text{}`` or ``\\mathrm{}``: a function, a letter, a unit or words, or mathematics."""
+    if text in _FUNCTIONS:
+        return (Token("command", "\\" + text),)
+    if text in ("e", "i"):
+        return (Token("letter", text),)
+    if any(map(str.isdigit, text)) and not _UNIT.fullmatch(text):
+        return tuple(tokenize(text))
+    return (Token("text", text),)
 
 
 def _repeating(text: str) -> str:
