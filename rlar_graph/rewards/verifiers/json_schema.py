@@ -18,7 +18,7 @@ from rlar_graph.errors import SandboxError
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
 from rlar_graph.rewards.verifiers.json_conformance import CONFORMS, UNDECIDED, UNRESOLVED
 from rlar_graph.rewards.verifiers.json_text import NotJson, document_in
-from rlar_graph.rewards.verifiers.response import response_of
+from rlar_graph.rewards.verifiers.response import response_of, withdraws
 from rlar_graph.sandbox.base import Limits, Outcome, Sandbox
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
 
@@ -78,10 +78,15 @@ class JsonSchemaVerifier(AnswerVerifier):
             return schema
         if len(completion) > MAX_CHARACTERS:
             return abstain(f"the completion is longer than {MAX_CHARACTERS} characters")
+        response = response_of(completion)
         try:
-            return document_in(response_of(completion))
+            document = document_in(response)
         except NotJson as error:
             return Verdict(0.0, detail={"broken": str(error)})
+        _, found, afterthought = response.rpartition(document)
+        if found and withdraws(afterthought):
+            return Verdict(0.0, detail={"broken": "the document is taken back"})
+        return document
 
     def key(self, rollout: Rollout, answer: str) -> Hashable:
         """Return the schema and the document."""

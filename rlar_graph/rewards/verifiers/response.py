@@ -14,6 +14,10 @@ from rlar_graph.rewards.verifiers.final_answer import spoken
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _SPOKEN = re.compile(r"[^\W_]")
+_WITHDRAWN = re.compile(
+    r"\b(?:take (?:it|that|this) back|(?:above|that|this) is (?:all )?wrong|(?:disregard|ignore) (?:this|that|the above))\b",
+    re.IGNORECASE,
+)
 
 
 def response_of(completion: str) -> str:
@@ -41,3 +45,8 @@ def says_nothing(text: str) -> bool:
     if _SPOKEN.search(text):
         return False
     return not any(unicodedata.category(character)[0] == "S" for character in set(text))
+
+
+def withdraws(afterthought: str) -> bool:
+    """Return whether what follows an answer takes it back without giving another."""
+    return _WITHDRAWN.search(afterthought) is not None
