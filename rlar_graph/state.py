@@ -82,9 +82,37 @@ class FamilyOutcome(TypedDict):
     """Why it was admitted, or why nothing could be."""
 
 
+class Rejected(TypedDict):
+    """A draft that failed the gate while the branch went on."""
+
+    draft: Draft
+    """The draft."""
+    report: str
+    """Its admission report as JSON."""
+
+
+class Cost(TypedDict):
+    """What a branch has used of the language model."""
+
+    calls: int
+    """Requests."""
+    tokens: int
+    """Prompt and completion tokens together."""
+    money: float
+    """What they cost."""
+    seconds: float
+    """Wall-clock seconds."""
+
+
 class AcquireState(FamilyTask, total=False):
     """What the nodes of one branch share."""
 
+    owner: str
+    """Written by whoever claimed the family for this branch: owner of the claim, which the registrar gives back."""
+    cost: Cost
+    """Written by the writers and ``verifier_tester``: what the branch has used so far."""
+    rejected: list[Rejected]
+    """Written by ``verifier_tester``: earlier drafts that failed, to be kept by the registrar with their reports."""
     draft: Draft | None
     """Written by ``code_writer``, ``judge_writer`` and ``rm_evaluator``: the tool to be tested."""
     attempt: int
@@ -145,6 +173,12 @@ class NoToolUpdate(TypedDict):
     """The key of ``no_tool``."""
 
     missing: dict[str, str]
+
+
+class RegistrarUpdate(TypedDict):
+    """The registrar's key."""
+
+    outcomes: list[FamilyOutcome]
 
 
 class ScorerUpdate(TypedDict):
