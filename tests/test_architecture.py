@@ -20,6 +20,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rewards", "resources", "drift"),
     ("probes",),
     ("admission",),
+    ("candidates",),
+    ("writing", "proving"),
     ("library",),
     ("scoring",),
     ("recorder",),
