@@ -15,7 +15,8 @@ from rlar_graph.rewards.verifiers.final_answer import spoken
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _SPOKEN = re.compile(r"[^\W_]")
 _WITHDRAWN = re.compile(
-    r"\b(?:take (?:it|that|this) back|(?:above|that|this) is (?:all )?wrong|(?:disregard|ignore) (?:this|that|the above))\b",
+    r"\b(?:take (?:it|that|this) back|(?:above|that|this) is (?:all )?wrong"
+    r"|(?:disregard|ignore) (?:this|that|the above))\b",
     re.IGNORECASE,
 )
 
