@@ -18,13 +18,17 @@ _STOP = re.compile(
     r"(?<!\b[A-Z])(?<!\bSt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bMt)(?<!\bJr)(?<!\bSr)(?<!\bvs)[.](?=\s|$)"
     r"|[!?](?=[\s\"')*]|$)|[。！？\n]"
 )
+_LEAD = re.compile(
+    r"(?:so|thus|therefore|hence|then|finally|in conclusion|ok(?:ay)?|sure)\b[,:]?\s+", re.IGNORECASE
+)
 _BREAK = re.compile(
-    r"[,;(]|\s[-–—]+\s|\s(?:because|since|as|which|who|whose|where|due to|given that|so that|for which)\b",
+    r"[,;(]|\s[-–—]+\s|\s(?:because|since|due to|given that|so that)\b",
     re.I,
 )
 _SUBORDINATE = re.compile(
     r"\s*(?:[,;(]|[-–—]+)?\s*(?:because|since|as|which|who|whose|where|due|given|so|for|not|rather|and (?:it|that|this)"
-    r"|it|this|that|its?|based|according|located|known|also|i\.?e|thus|hence|therefore|instead)\b|\s*\(|\s*$",
+    r"|it|this|that|its?|based|according|located|known|also|i\.?e|thus|hence|therefore|instead)\b|\s*\(|\s*$"
+    r"|\s*,\s(?:the|an?)\s(?:\S+\s){0,3}(?-i:[a-z]{4,})",
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
@@ -62,7 +66,7 @@ _ADVERBS = frozenset(
     {"clearly", "definitely", "certainly", "simply", "just", "indeed", "therefore", "thus", "then", "exactly"}
     | {"in", "on", "at", "by"}
 )
-_PREPOSITIONS = frozenset({"by", "in", "on", "at", "from", "to", "with"})
+_PREPOSITIONS = frozenset({"by", "in", "on", "at", "from", "to", "with", "around", "during", "for", "about"})
 
 
 def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased: bool = False) -> bool:
@@ -79,6 +83,8 @@ def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased
         return False
     committed = [commits(sentence, wanted, prompt, cased=cased) for sentence in said]
     if committed[-1]:
+        if words(said[-1], cased=cased) != wanted:
+            return True
         return not any(_is_bare(sentence) for sentence, own in zip(said, committed, strict=True) if not own)
     if not committed[0]:
         return False
@@ -101,6 +107,7 @@ def sentences(text: str) -> list[str]:
 
 def commits(sentence: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased: bool = False) -> bool:
     """Tell whether one sentence commits to an answer."""
+    sentence = sentence[lead.end() :] if (lead := _LEAD.match(sentence)) else sentence
     if words(sentence, cased=cased) == wanted:
         return True
     if _HEDGE.search(sentence):
@@ -112,11 +119,14 @@ def commits(sentence: str, wanted: tuple[str, ...], prompt: frozenset[str], *, c
     size = len(wanted)
     if said == wanted:
         return True
-    if said[-size:] == wanted:
-        return _leads_up([word.casefold() for word in said[:-size]], prompt) or main.count(": ") == 1
-    if said[:size] == wanted and said[size].casefold() in _LINKS:
-        rest = {word.casefold() for word in said[size + 1 :]}
+    if said[:size] == wanted:
+        rest = {word.casefold() for word in said[size:]} - _LINKS
         return bool(rest) and 2 * len(rest & prompt) >= len(rest)
+    for start in range(1, len(said) - size + 1):
+        if said[start : start + size] == wanted:
+            before, after = [word.casefold() for word in said[:start]], said[start + size :]
+            if not after or after[0].casefold() in _PREPOSITIONS:
+                return _leads_up(before, prompt) or (not after and main.count(": ") == 1)
     return False
 
 

@@ -11,8 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
+from rlar_graph.rewards.verifiers.assertion import has_doubt
 from rlar_graph.rewards.verifiers.final_answer import final_answer
-from rlar_graph.rewards.verifiers.short_answer import MARKED, marks_answer, no_answer, spoken_text
+from rlar_graph.rewards.verifiers.short_answer import (
+    MARKED,
+    marked_text,
+    marks_answer,
+    no_answer,
+    spoken_text,
+)
 from rlar_graph.rewards.verifiers.word_form import clean, words
 from rlar_graph.routing.options import read_options
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
@@ -28,15 +35,15 @@ _LABEL = r"(?:[A-Za-z]|\d{1,2})"
 _BARE = re.compile(rf"[\s*_`$\"'(\[{{]*({_LABEL})[\s*_`$\"')\]}}.:,;]*")
 _REFERENCE = re.compile(rf"\s*[(\[]?({_LABEL})[)\].:]*\s*")
 _LED = re.compile(
-    r"[\s*_`\"']*(?:the )?(?:(?:correct|right|best|final)\s)?(?:options?|choice|answer|letter)\s*(?:is\s*)?:?"
-    rf"[\s*_`(\[]*({_LABEL})\b[\s*_`)\].:]*(.*)",
+    r"[\s*_`\"']*(?:the )?(?:(?:correct|right|best|final)\s)?(?:options?|choice|answer|letter|correct)\s*"
+    rf"(?:is\s*)?[:\-–]?[\s*_`(\[]*({_LABEL})\b[\s*_`)\].:]*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _SET_OFF = re.compile(
     rf"[\s*_`\"']*(?:[(\[]({_LABEL})[)\]]|({_LABEL})(?:\*\*)?[).:])[*_`:.,\s\-–—]*(.*)", re.DOTALL
 )
 _WITH_REASON = re.compile(
-    r"[\s*_`\"']*([B-HJ-Zb-hj-z]|[AI](?=\s+(?:because|since)\b))(?:\s+(?:because|since|as|is)\b|,\s|\s[-–—]+\s)(.*)",
+    r"[\s*_`\"']*([B-HJ-Zb-hj-z]|[AI](?=\s+(?:because|since)\b))(?:\s+(?:because|since|as)\b.*()|(?:,\s|\s[-–—]+\s)(.*))",
     re.DOTALL,
 )
 _CHOSEN = re.compile(
@@ -61,9 +68,12 @@ _DENIAL = re.compile(
     r"\b(?:not|never|neither|nor|no|wrong|incorrect|false|cannot|none|either|maybe|perhaps|might|could|unsure)\b|n['’]t\b",
     re.I,
 )
-_DOUBT = re.compile(
-    r"\b(?:wait|actually|hold on|correction|scratch that|oops|sorry|i mean|mistake|instead)\b", re.I
+_STANDALONE = re.compile(
+    r"(?<![\w'’\-])(?:([B-HJ-Z])|([AI])(?!\s+(?!(?:or|and|nor|is|are|but|because|since)\b)[a-z]))(?![\w'’\-])"
 )
+_EXCLUDED = re.compile(r"(?:[,;]|\b(?:and|but))?\s*\bnot\s+(?:option\s+)?[(\[]?[A-Z][)\]]?(?![\w'’])")
+_CORRECTED = re.compile(r"(?:^|[.!?\n])[\s*]*(?:wait|actually|no|hold on|correction|sorry|oops|hmm)\b", re.I)
+_FENCE = re.compile(r"^```\w*[ \t]*$", re.MULTILINE)
 
 
 class ChoiceVerifier(AnswerVerifier):
@@ -120,12 +130,15 @@ def reference_label(reference: object, options: Options) -> str | None:
 
 def chosen_label(said: str, options: Options) -> str | None:
     """Return the label, in upper case, of the one option a text settles on; None where it settles on none."""
+    said = _FENCE.sub("", said).strip()
     answer = final_answer(said)
     if answer is not None and answer.form in MARKED:
-        return read_choice(answer.text, options, marked=True)
+        found = read_choice(marked_text(said, answer), options, marked=True)
+        rest = said[answer.span[1] :]
+        return None if _CORRECTED.search(rest) and _standalone(rest) - {found} else found
     if answer is None and marks_answer(said):
         return None
-    lines = [line for line in said.split("\n") if line.strip()]
+    lines = [line for line in said.split("\n") if line.strip()] or [""]
     listed = {label.upper() for label in _LINE_LABEL.findall(said[:20_000])}
     if len(listed) > 1:
         return None if len(lines) <= len(listed) + 1 else _concluded(lines[-1], options)
@@ -134,7 +147,7 @@ def chosen_label(said: str, options: Options) -> str | None:
     first, last = read_choice(lines[0][:SHORT], options), _concluded(lines[-1], options)
     if last is not None or first is None:
         return last
-    return None if _DOUBT.search(said, len(lines[0])) else first
+    return None if has_doubt("\n".join(lines[1:])) else first
 
 
 def _concluded(line: str, options: Options) -> str | None:
@@ -154,7 +167,7 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
         options: The options by label and text; may be empty, then any letter is a label.
         marked: Whether the text was marked as the final answer.
     """
-    text, labels = clean(text), {label.upper() for label, _ in options}
+    text, labels = _EXCLUDED.sub("", clean(text)), {label.upper() for label, _ in options}
     by_words = _by_text(text, options, whole=True)
     if by_words is not None:
         return by_words
@@ -165,7 +178,7 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
         match = pattern.match(text)
         if match:
             label = next(group for group in match.groups()[:-1] if group)
-            found = _consistent(_known(label, labels), match.groups()[-1], options)
+            found = _consistent(_known(label, labels), match.groups()[-1] or "", options)
             if found is not None or pattern is _SET_OFF:
                 return found
     named = {
@@ -176,9 +189,10 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
     }
     if named:
         return _consistent(named.pop(), "", options) if len(named) == 1 else None
-    mentioned = {label.upper() for label in _mentions(text) if _known(label, labels)}
-    if marked and len(mentioned) == 1 and not _denied(text):
-        return mentioned.pop()
+    mentioned = {label for label in _mentions(text) if _known(label, labels)}
+    alone = mentioned | {label for label in _standalone(text) if _known(label, labels)}
+    if marked and alone:
+        return alone.pop() if len(alone) == 1 and not _denied(text) else None
     return _by_text(text, options) if not mentioned else None
 
 
@@ -194,20 +208,23 @@ def _consistent(label: str | None, rest: str, options: Options) -> str | None:
         return None
     reason = _REASON.search(rest)
     claim = rest[: reason.start()] if reason else rest
-    if any(other.upper() != label for other in _mentions(claim)):
-        return None
-    if re.match(r"\s*[,;]?\s*(?:or|and)\b", rest[:20]) and _mentions(rest[:40]):
-        return None
     own = dict((name.upper(), option) for name, option in options).get(label)
     if own is not None and words(rest)[: len(words(own))] == words(own):
         return label
+    if (_mentions(claim) | _standalone(claim)) - {label}:
+        return None
     told = _by_text(claim, options, whole=True)
     return label if told in (None, label) else None
 
 
-def _mentions(text: str) -> list[str]:
+def _mentions(text: str) -> set[str]:
     """Return the labels that a text mentions in brackets or as alternatives."""
-    return [bracketed or listed for bracketed, listed in _MENTION.findall(text)]
+    return {(bracketed or listed).upper() for bracketed, listed in _MENTION.findall(text)}
+
+
+def _standalone(text: str) -> set[str]:
+    """Return the capital letters that stand alone in a text, articles left out."""
+    return {plain or article for plain, article in _STANDALONE.findall(text)}
 
 
 def _denied(text: str) -> bool:

@@ -14,10 +14,10 @@ from collections.abc import Hashable, Sequence
 from hashlib import sha256
 
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
-from rlar_graph.rewards.verifiers.assertion import asserts, clause, has_doubt, sentences
+from rlar_graph.rewards.verifiers.assertion import asserts, commits, has_doubt, sentences
 from rlar_graph.rewards.verifiers.final_answer import FinalAnswer, final_answer, spoken
 from rlar_graph.rewards.verifiers.symbol_answer import gives_symbols
-from rlar_graph.rewards.verifiers.word_form import LONGEST, is_worded, minds_case, words
+from rlar_graph.rewards.verifiers.word_form import LONGEST, clean, is_worded, minds_case, words
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
 
 MARKED = frozenset({"boxed", "tag", "hash", "phrase", "retraction"})
@@ -26,10 +26,13 @@ SHORT = 200
 """Characters up to which all of an unmarked completion may be the answer."""
 
 _MARKER = re.compile(r"\banswers?\b[^.\n]{0,30}?(?:\bis\b|\bare\b|[:：])|boxed|####", re.IGNORECASE)
-_ABBREVIATED = re.compile(r"\b(?:St|Dr|Mrs?|Ms|Mt|[A-Z])$")
+_PHRASE = re.compile(r"[^:：\n]{0,80}?(?:\bis\b|\bare\b|\bwas\b|[:：])[*_\s:]{0,8}", re.IGNORECASE)
 _POLAR = {"yes": True, "true": True, "no": False, "false": False}
 _LEADING = re.compile(r"\W*(yes|no|true|false)\b(?!-)", re.IGNORECASE)
 _HEDGED = re.compile(r"\W*(?:and|or|/|,)?\W*(yes|no|true|false)\b(?=\W*$|\W*[.,;!])", re.IGNORECASE)
+_CLOSING = re.compile(
+    r"\b(?:therefore|thus|hence|so|say|indeed|correct)[,:]?\s+(yes|no|true|false)\W*$", re.IGNORECASE
+)
 _PREDICATE = re.compile(
     r"\b(?:is|are|be|was|evaluates to|equals)\s+(not\s+)?(true|false|yes|no)\W*$", re.IGNORECASE
 )
@@ -59,9 +62,9 @@ class ShortAnswerVerifier(AnswerVerifier):
             return f"\0{said[-LONGEST:]}"
         answer = final_answer(said)
         if answer is not None and answer.form in MARKED:
-            return answer.text if answer.form != "phrase" else _whole_name(said, answer)
+            return marked_text(said, answer)
         if answer is None and marks_answer(said):
-            return no_answer("nothing is committed to")
+            return _closing_mark(said) or no_answer("nothing is committed to")
         if _is_echo(said, rollout.prompt):
             return no_answer("the prompt is repeated")
         return f"\0{said}" if len(said) <= LONGEST else f"\0{said[: LONGEST // 2]}\n{said[-LONGEST // 2 :]}"
@@ -135,8 +138,7 @@ def matches(
         return True
     if unmarked:
         return asserts(answer, target, asked, cased=cased)
-    main = clause(answer)
-    return main is not None and words(main, cased=cased) == target
+    return commits(answer, target, asked, cased=cased)
 
 
 def polarity_of(reference: str) -> bool | None:
@@ -146,7 +148,7 @@ def polarity_of(reference: str) -> bool | None:
 
 def polarity(answer: str) -> bool | None:
     """Return whether an answer says yes (or true) or no (or false); None where it commits to neither."""
-    said = sentences(answer)
+    said = sentences(clean(answer))
     if not said:
         return None
     first, last = _sentence_polarity(said[0]), _sentence_polarity(said[-1])
@@ -164,6 +166,9 @@ def _sentence_polarity(sentence: str) -> bool | None:
         value = _POLAR[leading[1].casefold()]
         hedged = _HEDGED.match(sentence, leading.end())
         return None if hedged and _POLAR[hedged[1].casefold()] is not value else value
+    closing = _CLOSING.search(sentence)
+    if closing:
+        return _POLAR[closing[1].casefold()]
     predicate = _PREDICATE.search(sentence)
     if predicate is None or re.search(r"\b(?:or|whether|if)\b", sentence):
         return None
@@ -171,12 +176,26 @@ def _sentence_polarity(sentence: str) -> bool | None:
     return (not value) if predicate[1] else value
 
 
-def _whole_name(said: str, answer: FinalAnswer) -> str:
-    """Return an answer that was cut at an abbreviation or initial, e.g. ``St. Louis``, to its end."""
-    if not _ABBREVIATED.search(answer.text) or said[answer.span[1] : answer.span[1] + 1] != ".":
+def _closing_mark(said: str) -> str | None:
+    """Return the last sentence, to be read as prose, where it alone marks an answer."""
+    marks, said_last = list(_MARKER.finditer(said)), sentences(said)[-1:]
+    closes = len(marks) == 1 and said_last and _MARKER.search(said_last[0]) and said.endswith(said_last[0])
+    return f"\0{said_last[0]}" if closes and "boxed" not in said else None
+
+
+def marked_text(said: str, answer: FinalAnswer) -> str:
+    """Return what a final answer's marker marks, in full.
+
+    A phrase ("the answer is ...") is cut by its finder to the quantity in it, and at abbreviations ("St. Louis");
+    where answers are words, all of the sentence counts.
+    """
+    if answer.form != "phrase":
         return answer.text
-    rest = sentences(f"{answer.text}{said[answer.span[1] : answer.span[1] + SHORT]}")
-    return rest[0].rstrip(".") if rest else answer.text
+    rest = sentences(said[answer.span[0] : answer.span[1] + SHORT])
+    first = rest[0] if rest else ""
+    value = first[mark.end() :] if (mark := _PHRASE.match(first)) else ""
+    value = value.strip('*_`"“” \t').rstrip(".")
+    return value if any(map(str.isalnum, value)) and len(value) >= len(answer.text) else answer.text
 
 
 def _is_echo(said: str, prompt: str) -> bool:

@@ -6,11 +6,12 @@ block, or a line that calls what follows the answer, result, output and the like
 
 from __future__ import annotations
 
+import json
 import re
 
 from rlar_graph.rewards.verifiers.code_block import fenced_blocks
 from rlar_graph.rewards.verifiers.final_answer import final_answer
-from rlar_graph.rewards.verifiers.word_form import symbols
+from rlar_graph.rewards.verifiers.word_form import LONGEST, symbols
 
 _MARKER = re.compile(
     r"\b(?:answer|result|output|solution|state|grid|matrix|sequence|string|words?|path|list|order|moves?|completion|expression)"
@@ -23,10 +24,21 @@ _DOUBT = re.compile(r"\b(?:wait|actually|scratch that|correction|sorry|mistake|o
 
 def gives_symbols(said: str, reference: str) -> bool:
     """Tell whether what was said is, or is marked as, the reference."""
-    target = symbols(reference)
-    if symbols(said) == target or symbols(bare(said)) == target:
+    target = _form(reference)
+    if _form(said) == target or _form(bare(said)) == target:
         return True
-    return any(symbols(text) == target for text in marked_texts(said))
+    return any(_form(text) == target for text in marked_texts(said))
+
+
+def _form(text: str) -> str:
+    """Return the form in which a text is compared; JSON in one spelling of its own."""
+    text = text.strip()
+    if text[:1] in ("{", "[") and text[-1:] in ("}", "]") and len(text) <= LONGEST:
+        try:
+            return "JSON " + json.dumps(json.loads(text), sort_keys=True)
+        except (ValueError, RecursionError):  # brackets of some other kind
+            pass
+    return symbols(text)
 
 
 def marked_texts(said: str) -> list[str]:
