@@ -12,13 +12,15 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from rlar_graph.errors import SandboxClosed
-from rlar_graph.sandbox.base import Limits, Outcome
+from rlar_graph.sandbox.base import Limits, Outcome, Status
 from rlar_graph.sandbox.plain import fast_packer, pack
 from rlar_graph.sandbox.pool import Pool, Verifier
 from rlar_graph.sandbox.wire import BATCH_BYTES, BATCH_CALLS, INBOX_BYTES
 from rlar_graph.sandbox.worker import Batch, Worker, wait_any
 
 _TICK = 0.02
+_LOADS = 3
+"""Tries to define a source: a process the machine killed while it loaded says nothing about the source."""
 _TRIM_BYTES = 1 << 20
 
 
@@ -42,6 +44,7 @@ class BatchRun:
         self._typical = BATCH_BYTES // 16
         self._workers: list[Worker] = []
         self._large: set[Worker] = set()
+        self._retried: set[int] = set()
         self._chunk = BATCH_CALLS
         self._tick = min(_TICK, limits.seconds / 4)
 
@@ -85,15 +88,19 @@ class BatchRun:
 
     def _hire(self) -> bool:
         """Get one more worker; False when the source cannot be defined, which then is every call's outcome."""
-        worker, loaded = self._pool.take(self._verifier)
-        problem = None if loaded else worker.load(self._limits.seconds)
-        if problem is None:
-            self._workers.append(worker)
-            return True
-        self._pool.discard(worker)
-        if self._pool.closed:
-            raise SandboxClosed("the sandbox is closed")
-        self._fill(problem)
+        problem: Outcome | None = None
+        for _ in range(_LOADS):
+            worker, loaded = self._pool.take(self._verifier)
+            problem = None if loaded else worker.load(self._limits.seconds)
+            if problem is None:
+                self._workers.append(worker)
+                return True
+            self._pool.discard(worker)
+            if self._pool.closed:
+                raise SandboxClosed("the sandbox is closed")
+            if problem.status != "crashed":
+                break
+        self._fill(problem or _LOST)
         return False
 
     def _feed(self, worker: Worker) -> None:
@@ -159,7 +166,7 @@ class BatchRun:
             if worker.batches and worker.progress(worker.batches[0], now) > self._limits.seconds:
                 self._bury(worker, "timeout", f"over {self._limits.seconds:g} s")
 
-    def _bury(self, worker: Worker, status: str, detail: str) -> None:
+    def _bury(self, worker: Worker, status: Status, detail: str) -> None:
         """End a worker; keep its whole results, blame the call it stood at, send the rest to another."""
         worker.kill()
         batch = worker.batches.popleft()
@@ -168,18 +175,21 @@ class BatchRun:
         if self._pool.closed:
             raise SandboxClosed("the sandbox is closed")
 
-    def _drop_records(self, worker: Worker, batch: Batch, status: str, detail: str) -> None:
+    def _drop_records(self, worker: Worker, batch: Batch, status: Status, detail: str) -> None:
         spent = time.monotonic() - batch.since
         outcomes = worker.harvest(batch)
         self._keep(batch, outcomes)
         rest = batch.indices[len(outcomes) :]
-        if rest:
-            self._outcomes[rest[0]] = (
-                Outcome("timeout", None, detail, spent, fault="program")
-                if status == "timeout"
-                else Outcome("crashed", None, detail, spent, fault="program")
-            )
-            self._requeue(rest[1:])
+        if not rest:
+            return
+        culprit = rest.start
+        if status == "crashed" and culprit not in self._retried:
+            # The machine may have killed it, for want of memory say: only a call that dies twice is to blame.
+            self._retried.add(culprit)
+            self._requeue(rest)
+            return
+        self._outcomes[culprit] = Outcome(status, None, detail, spent, fault="program")
+        self._requeue(rest[1:])
 
     def _keep(self, batch: Batch, outcomes: list[Outcome]) -> None:
         start = batch.indices.start

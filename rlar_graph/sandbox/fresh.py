@@ -28,13 +28,10 @@ def fresh_call(
         )
     permits = pool.acquire(1)
     try:
-        worker = pool.fork(verifier)
-        try:
-            # The call is in the worker's hands before its source is defined: one wake-up less.
-            worker.send(name, [payload], range(1), 0)
-            outcome = worker.load(limits.seconds) or _result(worker, limits)
-        finally:
-            pool.discard(worker)
+        outcome = _once(pool, verifier, name, payload, limits)
+        if outcome.status == "crashed" and not pool.closed:
+            # The machine may have killed it, for want of memory say: only a call that dies twice is to blame.
+            outcome = _once(pool, verifier, name, payload, limits)
     except SandboxClosed:
         return _CLOSED
     finally:
@@ -43,6 +40,16 @@ def fresh_call(
 
 
 _CLOSED = Outcome("crashed", None, "the sandbox was closed", fault="sandbox")
+
+
+def _once(pool: Pool, verifier: Verifier, name: bytes, payload: bytes, limits: Limits) -> Outcome:
+    worker = pool.fork(verifier)
+    try:
+        # The call is in the worker's hands before its source is defined: one wake-up less.
+        worker.send(name, [payload], range(1), 0)
+        return worker.load(limits.seconds) or _result(worker, limits)
+    finally:
+        pool.discard(worker)
 
 
 def _result(worker: Worker, limits: Limits) -> Outcome:

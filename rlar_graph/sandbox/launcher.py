@@ -79,6 +79,7 @@ class Zygote:
         """
         self._lock = threading.Lock()
         self._closed = False
+        self._is_dead = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
         self._process: subprocess.Popen[bytes] | None = None
@@ -209,8 +210,10 @@ class Zygote:
                 socket.send_fds(self._control, [request], descriptors)
                 answer, handles, _, _ = socket.recv_fds(self._control, SPAWNED.size, 1)
             except OSError as error:
+                self._is_dead = True
                 raise SandboxError(f"the sandbox's zygote does not answer: {error}") from error
         if len(answer) != SPAWNED.size or not handles:
+            self._is_dead = not answer
             code = SPAWNED.unpack(answer)[0] if len(answer) == SPAWNED.size else 0
             raise SandboxError(
                 f"the sandbox's zygote gave no child: {os.strerror(code) if code else 'it ended'}"
@@ -218,9 +221,14 @@ class Zygote:
         return Child(handles[0])
 
     @property
+    def pid(self) -> int:
+        """Its process, or the one that waits for it."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
     def alive(self) -> bool:
         """Whether it still runs."""
-        return not self._closed and not self._ended.is_set()
+        return not (self._closed or self._is_dead or self._ended.is_set())
 
     def close(self) -> None:
         """End the zygote and, with it, every child."""

@@ -13,6 +13,7 @@ from rlar_graph.errors import SandboxClosed, SandboxUnavailable
 from rlar_graph.sandbox.base import Limits, Outcome, SandboxReport, TestJob
 from rlar_graph.sandbox.batch import BatchRun
 from rlar_graph.sandbox.fresh import fresh_call
+from rlar_graph.sandbox.launcher import Zygote
 from rlar_graph.sandbox.pool import Pool, verifier_for
 from rlar_graph.sandbox.trial import Trials
 
@@ -117,6 +118,11 @@ class ProcessSandbox:
     def report(self) -> SandboxReport:
         """As :meth:`rlar_graph.sandbox.base.Sandbox.report`."""
         return self._report
+
+    @property
+    def zygotes(self) -> tuple[Zygote, ...]:
+        """The zygotes that were started, for tests and reports."""
+        return self._pool.started
 
     def close(self) -> None:
         """As :meth:`rlar_graph.sandbox.base.Sandbox.close`."""

@@ -36,9 +36,11 @@ def run_pairs(
     passed, trouble, worst = 0, "", ""
     for number, (given, expected) in enumerate(pairs, 1):
         wanted = str(expected).encode("utf-8", "surrogatepass")
-        run = _run(
-            zygote, source, str(given), limits, deadline, max(limits.output_kb << 10, 2 * len(wanted) + 4096)
-        )
+        most = max(limits.output_kb << 10, 2 * len(wanted) + 4096)
+        run = _run(zygote, source, str(given), limits, deadline, most)
+        if run.ended == "crashed":
+            # The machine may have killed it, for want of memory say: only a program that dies twice is to blame.
+            run = _run(zygote, source, str(given), limits, deadline, most)
         if run.ended == "ok" and same_output(run.output, wanted):
             passed += 1
             continue

@@ -131,14 +131,30 @@ class Trials:
             permits = self._pool.acquire(1)
             try:
                 begun = time.monotonic()
-                outcome = self._run(text, read, job, limits, together, flavour_for(source))
+                outcome = self._retried(text, read, job, limits, together, flavour_for(source))
             finally:
                 self._pool.release(permits)
         except SandboxClosed:
             return _CLOSED
-        except SandboxError as error:
-            outcome = _CLOSED if self._pool.closed else Outcome("crashed", None, str(error), fault="sandbox")
+        if self._pool.closed and outcome.status == "crashed":
+            return _CLOSED
         return replace(outcome, seconds=time.monotonic() - begun)
+
+    def _retried(
+        self, source: bytes, read: Tests, job: bytes, limits: Limits, together: bool, flavour: str
+    ) -> Outcome:
+        """Run once, and again where a process died: the machine may have killed it, for want of memory say."""
+        outcome = _CLOSED
+        for _ in range(2):
+            try:
+                outcome = self._run(source, read, job, limits, together, flavour)
+            except SandboxClosed:
+                raise
+            except SandboxError as error:
+                outcome = Outcome("crashed", None, str(error), fault="sandbox")
+            if outcome.status != "crashed" or self._pool.closed:
+                break
+        return outcome
 
     def _run(
         self, source: bytes, read: Tests, job: bytes, limits: Limits, together: bool, flavour: str
