@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         default=1_000_000, ge=1, description="Longer completions abstain instead of being scored."
     )
     code_seconds: float = Field(
-        default=10.0, gt=0, le=3600, description="Wall-clock seconds for one program and its tests."
+        default=6.0, gt=0, le=3600, description="Wall-clock seconds for one program and its tests."
     )
     code_memory_mb: int = Field(default=512, ge=16, description="Address space in MiB for one program.")
     partial_credit: bool = Field(
