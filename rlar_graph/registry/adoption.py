@@ -85,15 +85,20 @@ def serve_wanted(
     connection: sa.Connection, database: Database, version: ToolVersion, reason: str, who: str
 ) -> None:
     """Bind the keys that an active version was adopted for, in place of the tools that served them."""
-    row = versions.version_id(connection, version.tool, version.number)
-    keys = connection.execute(sa.select(wanted.c.key).where(wanted.c.version_id == row)).scalars().all()
-    for key in keys:
+    for key in wanted_keys(connection, version):
         before = versions.bound_tool(connection, key)
         if before != version.tool:
             versions.bind(connection, database, key, version.tool)
             why = reason if before is None else f"{reason} (was {before})".strip()
             versions.note(connection, version.tool, "bound", why, who, version=version.number, key=key)
+    row = versions.version_id(connection, version.tool, version.number)
     connection.execute(wanted.delete().where(wanted.c.version_id == row))
+
+
+def wanted_keys(connection: sa.Connection, version: ToolVersion) -> tuple[str, ...]:
+    """Return the keys that a version was adopted for and that it does not serve yet."""
+    row = versions.version_id(connection, version.tool, version.number)
+    return tuple(connection.execute(sa.select(wanted.c.key).where(wanted.c.version_id == row)).scalars())
 
 
 def awaiting(connection: sa.Connection, keys: Sequence[str]) -> dict[str, ToolVersion]:

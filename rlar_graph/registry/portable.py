@@ -18,9 +18,10 @@ from typing import NoReturn, cast
 import sqlalchemy as sa
 
 from rlar_graph.errors import InputError, RegistryError
-from rlar_graph.registry import lifecycle, versions
+from rlar_graph.registry import adoption, lifecycle, portable_evidence, versions
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.identity import Identity, identify
+from rlar_graph.registry.portable_evidence import Evidence
 from rlar_graph.registry.records import ImportedTool, Provenance, ToolRecord, ToolVersion
 from rlar_graph.types import ToolKind
 
@@ -55,6 +56,8 @@ class Offer:
     """The report it brings."""
     keys: tuple[str, ...]
     """The keys it served where it comes from."""
+    evidence: Evidence
+    """The families behind those keys, and the probes they keep."""
 
 
 def checked_source(connection: sa.Connection, name: str, number: int) -> str | None:
@@ -116,6 +119,7 @@ def _chosen(connection: sa.Connection, names: Sequence[str] | None) -> list[tupl
 
 def _entry(connection: sa.Connection, tool: ToolRecord, version: ToolVersion) -> dict[str, object]:
     report = versions.latest_report(connection, tool.name, version.number)
+    keys = sorted({*tool.bindings, *adoption.wanted_keys(connection, version)})
     return {
         "name": tool.name,
         "kind": tool.kind,
@@ -126,7 +130,8 @@ def _entry(connection: sa.Connection, tool: ToolRecord, version: ToolVersion) ->
         "provenance": json.loads(version.provenance.to_json()),
         "admitted": version.admitted,
         "report": None if report is None else json.loads(report),
-        "keys": list(tool.bindings),
+        "keys": keys,
+        **portable_evidence.gather(connection, tool.name, keys),
     }
 
 
@@ -181,7 +186,8 @@ def _offer(entry: object, place: str, path: Path) -> Offer:
         provenance = Provenance.from_json(json.dumps(entry.get("provenance")))
         if provenance.author == "builtin":
             raise InputError("a built-in tool cannot be imported", field="provenance")
-        return Offer(identity, provenance, _report(entry), _keys(entry.get("keys")))
+        keys = _keys(entry.get("keys"))
+        return Offer(identity, provenance, _report(entry), keys, portable_evidence.read(entry))
     except InputError as error:
         field = place if error.field is None else f"{place}.{error.field}"
         raise InputError(error.problem, file=str(path), field=field) from error
@@ -225,6 +231,7 @@ def take(
     here = next(iter(versions.records(connection, identity.name)), None)
     if here is not None and any(version.provenance.author == "builtin" for version in here.versions):
         raise RegistryError(f"{path}: {identity.name!r} is the name of a built-in tool; nothing was imported")
+    portable_evidence.take(connection, database, identity.name, offer.evidence, trusted=trusted)
     known = versions.by_content(connection, identity.name, identity.content_hash)
     if known is not None:
         return ImportedTool(known, False, offer.keys)

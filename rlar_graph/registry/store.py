@@ -305,7 +305,10 @@ class Registry(Workshop):
             return traffic.latest_decisions(connection, name, limit)
 
     def export(self, path: str | Path, names: Sequence[str] | None = None) -> tuple[ToolVersion, ...]:
-        """Write tools into a file that another registry can import, and return what it holds.
+        """Write tools, with their families and kept probes, into a file that another registry can import.
+
+        Returns:
+            The versions it holds.
 
         Args:
             path: The file; an existing one is replaced in one step.

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import sqlalchemy as sa
 
 from rlar_graph.errors import RegistryFrozen
 from rlar_graph.registry import (
+    adoption,
     attempts,
     cache,
     claims,
@@ -20,6 +22,7 @@ from rlar_graph.registry import (
     kept_probes,
     lifecycle,
     observations,
+    portable_evidence,
     versions,
 )
 from rlar_graph.registry.database import Database
@@ -87,6 +90,20 @@ class Workshop:
         checked = [kept_probes.canonical(probe) for probe in batch]
         with self._database.writing() as connection:
             return kept_probes.keep(connection, self._database, family, checked)
+
+    def tool_probes(self, name: str) -> tuple[KeptProbe, ...]:
+        """Return the probes to run a tool through the gate with: those of all its families, and those it came with.
+
+        Raises:
+            UnknownTool: There is no such tool.
+        """
+        with self._database.reading() as connection:
+            versions.tool_id(connection, name)
+            (record,) = versions.records(connection, name)
+            awaited = [adoption.wanted_keys(connection, version) for version in record.versions]
+            keys = dict.fromkeys([*record.bindings, *chain(*awaited), portable_evidence.own_key(name)])
+            kept = {probe.body: probe for key in keys for probe in kept_probes.of_family(connection, key)}
+            return tuple(kept.values())
 
     def claim(self, family: str, owner: str, seconds: float) -> bool:
         """Claim the acquisition for a family; the owner's own claim is renewed.
