@@ -91,7 +91,7 @@ def test_letter_is_compared_where_no_options_are_known() -> None:
 )
 def test_a_megabyte_is_quick(unit: str) -> None:
     completion = unit * (1_000_000 // len(unit))
-    start = time.perf_counter()
+    start = time.process_time()
     verdict = ChoiceVerifier().score([Rollout("Which?\n(A) Paris\n(B) London", (completion,), "(B)")])[0][0]
     assert verdict.value == 0.0
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

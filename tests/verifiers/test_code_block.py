@@ -126,6 +126,6 @@ def test_blocks_know_whether_they_are_closed() -> None:
 )
 @pytest.mark.parametrize("names", [("add",), ()])
 def test_hostile_text_is_quick(completion: str, names: tuple[str, ...]) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     find_program(completion, STUB, names)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -87,6 +87,6 @@ def test_set_as_reference_has_no_order() -> None:
 @pytest.mark.parametrize("unit", [",", " and ", "['", "[1,", "1. ", "- ", "word: ", "\\boxed{", "a,b\n"])
 def test_a_megabyte_is_quick(unit: str) -> None:
     completion = unit * (1_000_000 // len(unit))
-    start = time.perf_counter()
+    start = time.process_time()
     assert value("List all.", "a, b, c", completion) == 0.0
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

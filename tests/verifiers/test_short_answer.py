@@ -125,10 +125,10 @@ def test_any_alias_is_right_and_case_matters_only_where_asked() -> None:
 )
 def test_a_megabyte_is_quick(reference: str, unit: str) -> None:
     completion = unit * (1_000_000 // len(unit))
-    start = time.perf_counter()
+    start = time.process_time()
     verdict = ShortAnswerVerifier().score([Rollout("Which?", (completion,), reference)])[0][0]
     assert verdict.value == 0.0
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize(("name", "floor"), [("bbh_codex", 0.98), ("reasoning_gym", 0.95)])

@@ -193,7 +193,8 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
     alone = mentioned | {label for label in _standalone(text) if _known(label, labels)}
     if marked and alone:
         return alone.pop() if len(alone) == 1 and not _denied(text) else None
-    return _by_text(text, options) if not mentioned else None
+    told = _by_text(text, options) if not mentioned else None
+    return told if not alone or told in alone else None
 
 
 def _known(label: str, labels: set[str]) -> str | None:

@@ -106,7 +106,7 @@ def spoken_text(completion: str) -> str:
 
 def marks_answer(said: str) -> bool:
     """Tell whether a text marks something as its answer: where no final answer was found, it was taken back."""
-    return _MARKER.search(said) is not None
+    return _MARKER.search(said[-LONGEST:]) is not None
 
 
 def no_answer(why: str) -> Verdict:
@@ -178,7 +178,7 @@ def _sentence_polarity(sentence: str) -> bool | None:
 
 def _closing_mark(said: str) -> str | None:
     """Return the last sentence, to be read as prose, where it alone marks an answer."""
-    marks, said_last = list(_MARKER.finditer(said)), sentences(said)[-1:]
+    marks, said_last = list(_MARKER.finditer(said[-LONGEST:])), sentences(said)[-1:]
     closes = len(marks) == 1 and said_last and _MARKER.search(said_last[0]) and said.endswith(said_last[0])
     return f"\0{said_last[0]}" if closes and "boxed" not in said else None
 
