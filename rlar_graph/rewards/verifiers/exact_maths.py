@@ -17,7 +17,7 @@ from rlar_graph.rewards.verifiers.maths_numerals import same_rational
 from rlar_graph.rewards.verifiers.maths_reading import read_shape
 from rlar_graph.rewards.verifiers.maths_shapes import Group, Quantity, Shape
 from rlar_graph.rewards.verifiers.maths_tokens import Token, excess, normal_form, tokenize
-from rlar_graph.rewards.verifiers.maths_values import NotExact, TooLarge
+from rlar_graph.rewards.verifiers.maths_values import NotExact, TooLarge, start_work
 
 _EQUAL, _DIFFERENT, _UNKNOWN = Ruling.EQUAL, Ruling.DIFFERENT, Ruling.UNKNOWN
 _COMMA_DECIMAL = re.compile(r"[^\d]{0,4}?-?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+[^\d]{0,4}", re.ASCII)
@@ -37,7 +37,9 @@ def decide(reference: str, answer: str) -> Ruling:
     quick = same_rational(reference, answer)
     if quick is not None:
         return _EQUAL if quick else _DIFFERENT
+    start_work()
     wanted = _read_reference(reference)
+    start_work()
     if excess(answer):
         return Ruling.EXCESSIVE if wanted.simple else _UNKNOWN
     if not wanted.simple:

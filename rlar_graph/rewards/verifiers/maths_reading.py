@@ -102,7 +102,7 @@ def _words(tokens: list[Token]) -> Shape:
 def _without_membership(tokens: list[Token]) -> list[Token]:
     r"""Drop ``x \\in`` before a set."""
     for at, token in enumerate(tokens[:6]):
-        if token.text == "\\in" and at:
+        if token.text == "\\in" and 0 < at < len(tokens) - 1:
             return tokens[at + 1 :]
     return tokens
 

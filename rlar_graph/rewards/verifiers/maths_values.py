@@ -3,12 +3,13 @@ r"""Exact values: quotients of polynomials whose coefficients are rationals time
 Such a value has one canonical form for its numerator and one for its denominator, and the ring they live in has no
 zero divisors, so two values are equal exactly when their cross products are the same dictionary. Letters, ``\pi``
 and ``e`` are indeterminates; ``i`` squares to -1. Everything is capped: what would grow beyond the caps raises
-:class:`TooLarge` before the work is done.
+:class:`TooLarge` before the work is done, and so does an answer whose many small steps add up (:func:`start_work`).
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
@@ -27,8 +28,25 @@ Monomial: TypeAlias = tuple[int, Powers]
 """Square-free radicand, and letters with their exponents in order."""
 Polynomial: TypeAlias = dict[Monomial, Fraction]
 
+WORK = 20_000
+"""Products of terms that may be formed for one answer: tens of milliseconds."""
+
 UNIT: Monomial = (1, ())
 ONE: Polynomial = {UNIT: Fraction(1)}
+
+
+class _Work(threading.local):
+    """What the answer being read on this thread may still cost."""
+
+    left = WORK
+
+
+_work = _Work()
+
+
+def start_work() -> None:
+    """Allow :data:`WORK` products from here on, on this thread."""
+    _work.left = WORK
 
 
 class TooLarge(Exception):
@@ -152,6 +170,9 @@ def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
         return right
     if len(left) * len(right) > 8 * TERMS:
         raise TooLarge("too many terms")
+    _work.left -= len(left) * len(right)
+    if _work.left < 0:
+        raise TooLarge("too many steps")
     total: Polynomial = {}
     for (root_a, powers_a), factor_a in left.items():
         for (root_b, powers_b), factor_b in right.items():
