@@ -7,6 +7,7 @@ would leave it in the memory of every child it forks later, where a program find
 from __future__ import annotations
 
 import array
+import builtins
 import fcntl
 import gc
 import importlib
@@ -15,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -65,6 +67,9 @@ def main(text: str, control: int, owner: int) -> None:
     _place(control, owner)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the trainer, which then closes us
+    vars(builtins).update(
+        exit=sys.exit, quit=sys.exit
+    )  # programs expect what the site module we skip would add
     socket_to_trainer = socket.socket(fileno=CONTROL)
     try:
         _preload(config.preload)

@@ -108,7 +108,8 @@ def test_arguments_that_cannot_be_sent_are_refused_alone(sandbox: Sandbox) -> No
     deep: list[object] = []
     for _ in range(5000):
         deep = [deep]
-    calls = [{"x": 1}, {"x": object()}, {"x": 2}, {"x": deep}, {"x": "a" * (33 << 20)}, {"x": 3}]
+    values: list[object] = [1, object(), 2, deep, "a" * (33 << 20), 3]
+    calls = [{"x": value} for value in values]
     outcomes = sandbox.call_batch(IDENTITY, "f", calls)
     assert [outcome.status for outcome in outcomes] == ["ok", "refused", "ok", "refused", "refused", "ok"]
     assert {outcome.fault for outcome in outcomes if outcome.status == "refused"} == {"sandbox"}
@@ -190,7 +191,10 @@ def f():
     return 1
 """
     assert sandbox.call_batch(poison, "f", [{}] * 10)[0].value == 1.0
-    clean = "import math, json, re\ndef f(): return len([1]) + math.sqrt(4) + json.loads('3') + (re.match('a', 'b') is None)"
+    clean = """
+import math, json, re
+def f(): return len([1]) + math.sqrt(4) + json.loads('3') + (re.match('a', 'b') is None)
+"""
     assert sandbox.call(clean, "f", {}).value == 7.0
 
 
@@ -209,7 +213,7 @@ def _is_zygote_of(own: Sandbox, pid: int) -> bool:
 
 def test_threads_share_one_sandbox(sandbox: Sandbox) -> None:
     def work(number: int) -> bool:
-        rng = random.Random(number)
+        rng = random.Random(number)  # noqa: S311  a schedule
         for turn in range(12):
             source = f"def f(x): return x * {number % 5}"
             values = [rng.randrange(1000) for _ in range(rng.choice((1, 3, 400)))]
@@ -380,7 +384,7 @@ def test_no_result_is_lost_or_swapped_under_kills() -> None:
         stop = threading.Event()
 
         def kill_at_random() -> None:
-            rng = random.Random(1)
+            rng = random.Random(1)  # noqa: S311  a schedule
             while not stop.wait(rng.random() * 0.2):
                 for worker in list(own._pool._busy)[:1]:  # type: ignore[attr-defined]
                     worker.kill()
