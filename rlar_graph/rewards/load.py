@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module, metadata, resources
 
-from rlar_graph.rewards.base import RewardTool
+from rlar_graph.errors import ToolError
+from rlar_graph.resources import Resources
+from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.routing.signature import AnswerType, Domain, Evidence, Signature
 from rlar_graph.sandbox.base import Limits, Sandbox
 
@@ -148,6 +150,28 @@ def load_builtin(
     stamp = _content_hash(builtin, module, f"{limits}{partial}" if "partial" in options else "")
     tool.spec = replace(tool.spec, content_hash=stamp)  # type: ignore[misc]
     return tool
+
+
+def load_registered(spec: ToolSpec, source: str, resources: Resources) -> RewardTool:
+    """Construct a reward tool from what the registry keeps of it.
+
+    Args:
+        spec: What the tool says of itself.
+        source: Everything that decides its scores: code, or the JSON of a rubric or of a reward model.
+        resources: Sandbox, language model and registry for it to use.
+
+    Raises:
+        ToolError: The source cannot be read, or what it needs is not configured here.
+    """
+    if spec.kind == "verifier":
+        from rlar_graph.rewards.generated import GeneratedVerifier
+
+        return GeneratedVerifier(spec, source, resources.sandbox)
+    if spec.kind == "judge":
+        from rlar_graph.rewards.judge import Judge
+
+        return Judge(spec, source, resources)
+    raise ToolError(f"{spec.name} is a {spec.kind}, which this version of the library cannot load")
 
 
 def _content_hash(builtin: Builtin, module: str, options: str) -> str:
