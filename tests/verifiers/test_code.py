@@ -154,6 +154,21 @@ def test_completions_without_code_never_open_the_sandbox() -> None:
     assert [verdict.value for verdict in CodeVerifier(refuse).score([rollout])[0]] == [0.0] * 3
 
 
+def test_helper_that_only_the_tests_call_comes_from_the_prompt(verifier: CodeVerifier) -> None:
+    prompt = (
+        "def double(x):\n    return 2 * x\n\n\n"
+        'def halve(x):\n    """Undo double.\n\n    >>> halve(4)\n    2\n    """\n'
+    )
+    tests = "def check(candidate):\n    for x in range(5):\n        assert candidate(double(x)) == x\n"
+    completions = (
+        "    return x // 2\n",
+        "```python\ndef halve(x):\n    return x // 2\n```",
+        "    return x\n",
+    )
+    rollout = Rollout(prompt, completions, tests=tests, entry_point="halve")
+    assert [verdict.value for verdict in verifier.score([rollout])[0]] == [1.0, 1.0, 0.0]
+
+
 def test_equal_programs_run_once(verifier: CodeVerifier) -> None:
     slow = "```python\nimport time\ndef add(a, b):\n    time.sleep(0.5)\n    return a + b\n```"
     rollouts = [Rollout("Write add.", (slow,) * 20, tests=["assert add(1, 2) == 3"])] * 2

@@ -38,7 +38,9 @@ class Tests:
     entry_point: str | None
     """Name of the function under test; None where the tests name it or read stdout."""
     names: frozenset[str]
-    """Names the tests call, one of which the program must bind; empty for programs that read stdin."""
+    """Names one of which the program must bind; empty for programs that read stdin."""
+    called: frozenset[str] = frozenset()
+    """Every name the tests call and do not define: some are helpers that the prompt defines."""
 
 
 class CodeVerifier:
@@ -121,7 +123,7 @@ def _program(completion: str, prompt: str, tests: Tests) -> str | None:
     last_words = said.rpartition("```" if "```" in said else "\n\n")[2]
     if _WITHDRAWN.search(last_words[-1_000:]):
         return None
-    return find_program(said, prompt, tests.names)
+    return find_program(said, prompt, tests.names, tests.called)
 
 
 def read_tests(rollout: Rollout) -> Tests | Verdict:
@@ -139,12 +141,11 @@ def read_tests(rollout: Rollout) -> Tests | Verdict:
     texts = [form] if isinstance(form, str) else list(form)
     if not all(isinstance(text, str) for text in texts):
         return Tests(form, entry_point, _names(entry_point))
-    if entry_point is not None:
-        return Tests(form, entry_point, _names(entry_point))
     source = "\n".join(texts)
-    called = set(_CALLED.findall(source)) - _NOT_TESTED
     defined = {name for pair in _DEFINED.findall(source) for name in pair}
-    return Tests(form, None, frozenset(called - defined) or frozenset(called))
+    called = frozenset(_CALLED.findall(source)) - _NOT_TESTED
+    free = called - defined
+    return Tests(form, entry_point, _names(entry_point) if entry_point else free or called, free)
 
 
 def _decoded(tests: object) -> object:

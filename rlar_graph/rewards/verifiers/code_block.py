@@ -106,13 +106,16 @@ def _unindented(lines: list[str], indent: int) -> str:
     return "".join(line + "\n" for line in stripped)
 
 
-def find_program(completion: str, prompt: str = "", names: Collection[str] = ()) -> str | None:
+def find_program(
+    completion: str, prompt: str = "", names: Collection[str] = (), also: Collection[str] = ()
+) -> str | None:
     """Return the Python program a completion answers with, ready to run.
 
     Args:
         completion: Its text, without reasoning in ``<think>`` tags.
         prompt: What it answers; its code supplies imports, helpers, and the ``def`` a bare body belongs to.
-        names: Names the tests call; empty for programs that read stdin.
+        names: Names one of which the program must bind; empty for programs that read stdin.
+        also: Further names the tests call: helpers that the prompt may define.
 
     Returns:
         The program, or None where the completion holds nothing that could be one.
@@ -123,17 +126,17 @@ def find_program(completion: str, prompt: str = "", names: Collection[str] = ())
         asked.append(region)
     prompt_code = [prefix for source in asked if (prefix := parsing_prefix(source)) is not None]
     if binds(completion, names) and syntax_tree(completion) is not None:
-        return supply(completion, prompt_code)
+        return supply(completion, prompt_code, also)
     blocks = fenced_blocks(completion, opened=_ends_inside_block(prompt))
     usable = [block for block in blocks if block.is_python and block.source.strip()]
     chosen = _fenced_program(usable, names)
     if chosen is not None:
         earlier = [block.source for block in reversed(usable[: usable.index(chosen)])]
-        return supply(chosen.source, [*earlier, *prompt_code])
+        return supply(chosen.source, [*earlier, *prompt_code], also)
     stub = _stub(asked, names)
     for program in _other_programs(usable, completion, stub, names):
         if program is not None:
-            return supply(program, prompt_code)
+            return supply(program, prompt_code, also)
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 MAX_PARSED = 65_536
 """Characters beyond which text is not parsed; contest sites cap sources at 64 KB."""
@@ -85,17 +85,18 @@ def binds(source: str, names: Iterable[str]) -> bool:
     return re.search(pattern, source, re.MULTILINE) is not None
 
 
-def supply(program: str, donors: Sequence[str]) -> str:
+def supply(program: str, donors: Sequence[str], also: Collection[str] = ()) -> str:
     """Put in front of a program the imports and definitions it uses but lacks, taken from other sources.
 
     Args:
         program: Returned as it is where it does not parse or lacks nothing that the donors have.
         donors: Sources in order of preference, e.g. earlier code of the same completion, then the prompt's.
+        also: Further names that will be asked of it, by its tests.
     """
     tree = syntax_tree(program)
     if tree is None:
         return program
-    missing = _names(tree, ast.Load) - _bound(tree) - _KNOWN
+    missing = (_names(tree, ast.Load) | set(also)) - _bound(tree) - _KNOWN
     if not missing:
         return program
     offers = [offer for donor in donors for offer in _definitions(donor)]
