@@ -80,7 +80,7 @@ def _keep_rejected(state: AcquireState, registry: Registry) -> None:
                 provenance=_provenance(draft),
                 report=report,
                 keys=[state["family"]],
-                reason=f"for {state['family']}: {_summary(report)}",
+                reason=f"for {state['family']}: {report.summary}",
             )
 
 
@@ -100,7 +100,7 @@ def _adopted(state: AcquireState, registry: Registry, *, promote: bool) -> ToolV
         promote=promote,
         attempt=_attempt(state, report),
         owner=state.get("owner"),
-        reason=f"for {state['family']}: {_summary(report)}",
+        reason=f"for {state['family']}: {report.summary}",
     )
 
 
@@ -126,7 +126,7 @@ def _attempt(state: AcquireState, report: AdmissionReport | None) -> Attempt:
     reason = state.get("refused") or "nothing was made"
     if report is not None:
         outcome = "admitted" if report.admitted else "rejected"
-        reason = _summary(report)
+        reason = report.summary
     kind = draft["kind"] if draft is not None else "none"
     if cost is None:
         return Attempt(state["family"], kind, outcome, reason)
@@ -145,28 +145,13 @@ def _provenance(draft: Draft) -> Provenance:
     return Provenance(author, prompt_hash=draft["prompt_hash"] or None, model=draft["model"] or None)
 
 
-def _summary(report: AdmissionReport) -> str:
-    """Return a report in one line for the history."""
-    counts = ", ".join(f"{count} {expect}" for expect, count in report.probes.items() if count)
-    if report.admitted:
-        return f"passed {len(report.checks)} checks on {counts} probes"
-    failed = [
-        check.name
-        + ("" if check.figure is None else f" {check.figure:.3g}")
-        + ("" if check.threshold is None else f" (wanted {check.threshold:.3g})")
-        for check in report.checks
-        if not check.passed
-    ]
-    return f"failed {', '.join(failed) or 'every check'} on {counts} probes"
-
-
 def _why(state: AcquireState, version: ToolVersion | None) -> str:
     """Say what came of the branch."""
     if version is None:
         return state.get("refused") or "nothing was made"
     draft, text = state.get("draft"), state.get("report")
     assert draft is not None and text is not None  # noqa: S101 - narrows the type; a version was made of them
-    said = _summary(_report(draft, text, admitted=state.get("admitted", False)))
+    said = _report(draft, text, admitted=state.get("admitted", False)).summary
     if version.state == "candidate":
         return f"{said}; it waits for `rlar tools approve {version.tool}`"
     if version.state == "quarantined":

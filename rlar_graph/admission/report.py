@@ -112,6 +112,22 @@ class AdmissionReport:
         """Return whether every check passed."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
+    @property
+    def summary(self) -> str:
+        """Return in one line what it was measured on, and what it failed at with figures."""
+        counts = ", ".join(f"{count} {expect}" for expect, count in self.probes.items() if count)
+        probes = f"{counts} probes" if counts else "no probes"
+        if self.admitted:
+            return f"passed {len(self.checks)} checks on {probes}"
+        failed = [
+            check.name
+            + ("" if check.figure is None else f" {check.figure:.3g}")
+            + ("" if check.threshold is None else f" (wanted {check.threshold:.3g})")
+            for check in self.checks
+            if not check.passed
+        ]
+        return f"failed {', '.join(failed) or 'every check'} on {probes}"
+
     def check(self, name: str) -> Check | None:
         """Return a check by name, or None where it was not made."""
         return next((check for check in self.checks if check.name == name), None)

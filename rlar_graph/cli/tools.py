@@ -81,25 +81,41 @@ def show(
     json_: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Show one version: where it comes from, and the report that admitted or rejected it."""
+    """Show one version, where it comes from and the report that admitted or rejected it, and what others there are."""
     from rlar_graph.admission import AdmissionReport
+    from rlar_graph.admission.report import excerpt
 
     with _open(registry) as store:
         versions = store.tool(name).versions
         chosen = versions[-1] if version is None else _numbered(versions, name, version)
         report = store.report(name, chosen.number)
         code = store.source(name, chosen.number) if source else None
+        others = [_outline(store, other) for other in versions if other != chosen]
     if json_:
         shown = _described(chosen) | {"provenance": json.loads(chosen.provenance.to_json()), "source": code}
         typer.echo(json.dumps(shown | {"report": json.loads(report) if report else None}, indent=2))
         return
-    typer.echo(f"{name} v{chosen.number} ({chosen.kind}, {chosen.state}): {chosen.summary}")
+    summary = excerpt(chosen.summary, 1_000)
+    typer.echo(f"{name} v{chosen.number} ({chosen.kind}, {chosen.state}): {summary}")
     typer.echo(
         f"by {chosen.provenance.author}, {chosen.created_at:%Y-%m-%d %H:%M} UTC, {chosen.content_hash[:16]}"
     )
     typer.echo(AdmissionReport.from_json(report).render() if report else "It has no admission report.")
     if source:
         typer.echo(code if code is not None else "Its source is in the library.")
+    if others:
+        typer.echo(f"Other versions (`rlar tools show {name} --version N` prints their reports):")
+        for other in others:
+            typer.echo(f"  {other}")
+
+
+def _outline(store: Registry, version: ToolVersion) -> str:
+    """Return one version in a line, with what it failed at."""
+    from rlar_graph.admission import AdmissionReport
+
+    report = store.report(version.tool, version.number)
+    said = "has no report" if report is None else AdmissionReport.from_json(report).summary
+    return f"v{version.number} {version.state}: {said}"
 
 
 def _numbered(versions: tuple[ToolVersion, ...], name: str, number: int) -> ToolVersion:
@@ -117,19 +133,12 @@ def history(
     json_: JsonOption = False,
     registry: RegistryOption = None,
 ) -> None:
-    """Say what happened to a tool, why, and who did it."""
+    """Say what happened to a tool, why, who did it, and which attempts led to nothing."""
+    from rlar_graph.cli.history import lines
+
     with _open(registry) as store:
-        events = store.history(name)
-    for event in events:
-        version = "" if event.version is None else f" v{event.version}"
-        key = "" if event.key is None else f" {event.key}"
-        if json_:
-            row = {"at": event.at.isoformat(), "tool": event.tool, "version": event.version, "key": event.key}
-            typer.echo(json.dumps(row | {"action": event.action, "reason": event.reason, "who": event.who}))
-        else:
-            typer.echo(
-                f"{event.at:%Y-%m-%d %H:%M:%S} {event.tool}{version} {event.action}{key}: {event.reason} ({event.who})"
-            )
+        for line in lines(store, name, as_json=json_):
+            typer.echo(line)
 
 
 @app.command("test")
@@ -173,6 +182,31 @@ def promote(
     with _open(registry) as store:
         version = store.promote(name, number, reason=reason)
     typer.echo(f"{name} v{version.number} is active")
+
+
+@app.command()
+def approve(
+    name: NameArgument,
+    number: Annotated[
+        int | None,
+        typer.Argument(help="Number of the version; the newest admitted candidate if left out.", min=1),
+    ] = None,
+    reason: ReasonOption = "approved by hand",
+    registry: RegistryOption = None,
+) -> None:
+    """Let a candidate that passed the gate score: it serves the prompts it was made for from the next batch on."""
+    from rlar_graph.errors import RegistryError
+
+    with _open(registry) as store:
+        waiting = [v for v in store.tool(name).versions if v.state == "candidate" and v.admitted]
+        if number is None and not waiting:
+            raise RegistryError(
+                f"no version of {name!r} waits for approval; `rlar tools show {name}` lists them"
+            )
+        chosen = waiting[-1].number if number is None else number
+        version = store.promote(name, chosen, reason=reason)
+        keys = store.tool(name).bindings
+    typer.echo(f"{name} v{version.number} is active; it serves {', '.join(keys) or 'no key yet'}")
 
 
 @app.command()
