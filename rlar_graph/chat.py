@@ -114,7 +114,11 @@ class ChatServer:
         with self._lock:
             # A forked child inherits neither the thread nor the right to the parent's connections.
             if self._pid != os.getpid():
-                self._start()
+                try:
+                    self._start()
+                except BaseException:
+                    work.close()
+                    raise
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:

@@ -25,8 +25,9 @@ class Rung(IntEnum):
     """How a structured reply is asked for, strictest first; the schema is in the prompt on every rung."""
 
     JSON_SCHEMA = 0
-    JSON_OBJECT = 1
-    TEXT = 2
+    JSON_OBJECT_SCHEMA = 1
+    JSON_OBJECT = 2
+    TEXT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class Dialect:
             # strict would demand that every field is required and no other allowed.
             wanted = {"name": schema.__name__, "strict": False, "schema": schema.model_json_schema()}
             body["response_format"] = {"type": "json_schema", "json_schema": wanted}
+        elif schema and rung is Rung.JSON_OBJECT_SCHEMA:
+            # llama-cpp-python and some hosted servers know a schema only here.
+            body["response_format"] = {"type": "json_object", "schema": schema.model_json_schema()}
         elif schema and rung is Rung.JSON_OBJECT:
             body["response_format"] = {"type": "json_object"}
         return {name: value for name, value in body.items() if name not in self._dropped}

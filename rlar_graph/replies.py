@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -91,10 +92,14 @@ def read(text: str, schema: type[AnswerT]) -> AnswerT | Unreadable:
 
 def _json_values(text: str) -> Iterator[object]:
     """Yield what decodes as JSON at the brackets of a text, in their order."""
-    starts = [found.start() for found in _START.finditer(text)]
-    if len(starts) > 2 * MAX_CANDIDATES:
-        starts = starts[:MAX_CANDIDATES] + starts[-MAX_CANDIDATES:]
-    for start in starts:
+    starts = {found.start() for found in islice(_START.finditer(text), MAX_CANDIDATES)}
+    end = len(text)
+    for _ in range(MAX_CANDIDATES):
+        end = max(text.rfind("{", 0, end), text.rfind("[", 0, end))
+        if end < 0:
+            break
+        starts.add(end)
+    for start in sorted(starts):
         try:
             yield _encodable_value(_DECODER.raw_decode(text, start)[0])
         except (ValueError, RecursionError):

@@ -42,8 +42,9 @@ class ChatRequest:
 
     @property
     def format(self) -> str:
-        """How a structured reply is asked for: ``json_schema``, ``json_object`` or ``text``."""
-        return str((self.body.get("response_format") or {}).get("type", "text"))
+        """``json_schema``, ``json_object``, ``json_object_schema`` (that with a schema in it) or ``text``."""
+        asked = self.body.get("response_format") or {"type": "text"}
+        return f"{asked['type']}_schema" if "schema" in asked else str(asked["type"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,7 @@ Lines: TypeAlias = Line | Sequence[Line] | Callable[[ChatRequest], Line]
 """One line for every request, a sequence of lines used up in order, or a function of the request."""
 
 Script: TypeAlias = Lines | Mapping[str, Lines]
-"""Lines, or lines by the role that asks or by a regular expression found in the request's text.
-
-The first key that fits a request is the one that counts.
-"""
+"""Lines, or lines by the role that asks or a regular expression found in the text; the first key that fits counts."""
 
 
 class ScriptedChatServer:
@@ -135,7 +133,7 @@ class ScriptedChatServer:
         self,
         script: Script,
         *,
-        formats: Sequence[str] = ("json_schema", "json_object"),
+        formats: Sequence[str] = ("json_schema", "json_object_schema", "json_object"),
         rejects: Sequence[str] = (),
     ) -> None:
         parts = script if isinstance(script, Mapping) else {"": script}
@@ -203,7 +201,7 @@ class ScriptedModel(LanguageModel):
 def scripted_model(
     script: Script,
     *,
-    formats: Sequence[str] = ("json_schema", "json_object"),
+    formats: Sequence[str] = ("json_schema", "json_object_schema", "json_object"),
     rejects: Sequence[str] = (),
     **options: Any,
 ) -> ScriptedModel:

@@ -93,8 +93,9 @@ def test_a_strict_server_is_asked_with_the_schema_once_and_it_is_in_the_prompt_t
     ("accepted", "seen"),
     [
         (("json_schema", "json_object"), ["json_schema", "json_schema"]),
-        (("json_object",), ["json_schema", "json_object", "json_object"]),
-        ((), ["json_schema", "json_object", "text", "text"]),
+        (("json_object_schema",), ["json_schema", "json_object_schema", "json_object_schema"]),
+        (("json_object",), ["json_schema", "json_object_schema", "json_object", "json_object"]),
+        ((), ["json_schema", "json_object_schema", "json_object", "text", "text"]),
     ],
 )
 def test_the_ladder_goes_down_to_what_the_server_takes_and_the_rung_is_remembered(
@@ -117,7 +118,7 @@ def test_a_server_error_over_the_schema_goes_down_too_but_an_overload_does_not()
     with scripted_model(grammar_fails, max_retries=1) as model:
         assert model.ask("planner", "Plan it.", Plan).answer == "yes"
         assert model.ask("planner", "Plan it.", Plan).answer == "yes"
-        assert formats(model) == ["json_schema", "json_schema", "json_object", "json_object"]
+        assert formats(model) == ["json_schema"] * 2 + ["json_object_schema"] * 2 + ["json_object"] * 2
     with scripted_model(failing(503), max_retries=1) as model:
         with pytest.raises(LLMUnavailable, match="503"):
             model.ask("planner", "Plan it.", Plan)
@@ -125,11 +126,12 @@ def test_a_server_error_over_the_schema_goes_down_too_but_an_overload_does_not()
 
 
 def test_a_rejection_that_is_not_about_the_format_teaches_nothing() -> None:
-    with scripted_model([failing(400, "prompt too long")] * 3 + [PLAN]) as model:
+    with scripted_model([failing(400, "prompt too long")] * 4 + [PLAN]) as model:
         with pytest.raises(LLMReplyError, match="prompt too long"):
             model.ask("planner", "Plan it.", Plan)
         assert model.ask("planner", "Plan it.", Plan).answer == "yes"
-        assert formats(model) == ["json_schema", "json_object", "text", "json_schema"]
+        ladder = ["json_schema", "json_object_schema", "json_object", "text"]
+        assert formats(model) == [*ladder, "json_schema"]
 
 
 @pytest.mark.parametrize(
@@ -199,7 +201,7 @@ def test_a_grammar_that_brings_no_json_is_left_for_the_repair_only() -> None:
     with scripted_model(["   ", PLAN, '{"answer": 7}', PLAN]) as model:
         model.ask("planner", "Plan it.", Plan)
         model.ask("planner", "Plan it.", Plan)
-        assert formats(model) == ["json_schema", "json_object", "json_schema", "json_schema"]
+        assert formats(model) == ["json_schema", "json_object_schema", "json_schema", "json_schema"]
 
 
 @pytest.mark.parametrize("refusal", [refusing("Against my rules."), Answer("", finish="content_filter")])
@@ -735,7 +737,13 @@ def test_closing_ends_a_request_in_flight() -> None:
 
 def test_an_interrupt_ends_the_question_and_leaves_the_model_usable() -> None:
     with scripted_model([Answer("late", delay=30), "ok"]) as model:
-        interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+
+        def interrupt_once_asked() -> None:
+            while not model.server.requests:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        interrupt = threading.Thread(target=interrupt_once_asked)
         interrupt.start()
         with pytest.raises(KeyboardInterrupt):
             model.ask_text("planner", "x")
