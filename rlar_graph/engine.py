@@ -82,7 +82,7 @@ class Engine:
         counts: Counter[tuple[str, str | None, str | None]] = Counter()
         for rollout in rollouts:
             signature = route(rollout).signature
-            found = self.library.find(rollout.data_source, signature)
+            found = self.library.find(rollout, signature)
             tool, missing = (None, found) if isinstance(found, str) else (found.label, None)
             counts[signature.key, tool, missing] += 1
         return PrepareReport(

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from rlar_graph import __version__
 from rlar_graph.admission import admit
-from rlar_graph.errors import UnknownTool
+from rlar_graph.errors import ToolError, UnknownTool
 from rlar_graph.probes import load_table
 from rlar_graph.registry.records import Provenance, ToolVersion
-from rlar_graph.rewards.base import RewardTool
-from rlar_graph.rewards.load import Builtin, builtin_for, builtin_named, load_builtin
+from rlar_graph.rewards.base import RewardTool, ToolSpec
+from rlar_graph.rewards.load import Builtin, builtin_for, builtin_named, load_builtin, load_registered
 from rlar_graph.routing.signature import Evidence, Signature
+from rlar_graph.types import Rollout
 
 if TYPE_CHECKING:
     from rlar_graph.resources import Resources
+    from rlar_graph.routing.family import FamilyIndex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +53,7 @@ class Library:
         self._resources = resources
         self._lock = threading.RLock()
         self._found: dict[tuple[str | None, Signature], Loaded | str] = {}
+        self._families: FamilyIndex | None = None
         self._loaded: dict[tuple[str, int], Loaded] = {}
         self._tried: set[str] = set()
         self._seen = -1
@@ -61,26 +64,45 @@ class Library:
         if number != self._seen:
             with self._lock:
                 self._found.clear()
+                self._families = self._served_families()
                 self._seen = number
+
+    def _served_families(self) -> FamilyIndex | None:
+        """Return the families that a tool serves; None where there are none, and prompts need no matching."""
+        registry = self._resources.registry
+        records = registry.families()
+        served = registry.resolve([record.key for record in records]) if records else {}
+        if not served:
+            return None
+        from rlar_graph.routing.family import FamilyIndex
+
+        return FamilyIndex([record for record in records if record.key in served])
 
     def freeze(self) -> None:
         """Serve the versions that are active now, whatever others promote, and admit nothing more."""
         self._resources.registry.freeze()
 
-    def find(self, data_source: str | None, signature: Signature) -> Loaded | str:
-        """Return the tool that serves a prompt, or why there is none.
+    def find(self, rollout: Rollout, signature: Signature) -> Loaded | str:
+        """Return the tool that serves a rollout, or why there is none.
 
         Args:
-            data_source: The trainer's own name of the family, if it gave one.
-            signature: What the prompt needs.
+            rollout: The rollout; its ``data_source``, else the template of its prompt, names its family.
+            signature: What its prompt needs.
         """
-        key = (data_source, signature)
+        key = (self.family_of(rollout), signature)
         found = self._found.get(key)
         if found is None:
             with self._lock:
-                found = self._found.get(key) or self._look_up(data_source, signature)
+                found = self._found.get(key) or self._look_up(*key)
                 self._found[key] = found
         return found
+
+    def family_of(self, rollout: Rollout) -> str | None:
+        """Return the registry key of a rollout's family, or None where it belongs to none that is known."""
+        if rollout.data_source is not None:
+            return f"source:{rollout.data_source}"
+        families = self._families
+        return None if families is None else families.match(rollout.prompt)
 
     def load(self, name: str) -> RewardTool:
         """Return a built-in by name, whether or not it serves anything.
@@ -98,13 +120,44 @@ class Library:
         partial = resources.settings.partial_credit
         return load_builtin(builtin, resources.sandbox, resources.code_limits, partial)
 
-    def _look_up(self, data_source: str | None, signature: Signature) -> Loaded | str:
-        keys = family_keys(data_source, signature)
-        serving = self._resources.registry.resolve(keys)
+    def _look_up(self, family: str | None, signature: Signature) -> Loaded | str:
+        registry = self._resources.registry
+        keys = [signature.key] if family is None else [family, signature.key]
+        serving = registry.resolve(keys)
         version = next((serving[key] for key in keys if key in serving), None)
+        if version is not None and version.has_source:
+            return self._registered(version)
         builtin = builtin_for(signature) if version is None else builtin_named(version.tool)
         if builtin is not None:
             return self._builtin(builtin, signature)
+        return self._missing(keys, signature)
+
+    def _registered(self, version: ToolVersion) -> Loaded | str:
+        """Return a tool whose source the registry keeps."""
+        known = self._loaded.get((version.tool, version.number))
+        if known is not None:
+            return known
+        source = self._resources.registry.source(version.tool, version.number)
+        spec = ToolSpec(version.tool, version.kind, version.summary, version.graded, version.content_hash)
+        try:
+            tool = load_registered(spec, source or "", self._resources)
+        except ToolError as error:
+            return f"{version.tool} v{version.number} cannot be loaded: {error}"
+        loaded = Loaded(tool, version.tool, version.number)
+        return self._loaded.setdefault((version.tool, version.number), loaded)
+
+    def _missing(self, keys: list[str], signature: Signature) -> str:
+        """Say why nothing serves a prompt: a tool that waits or is quarantined, a failed attempt, or no evidence."""
+        registry = self._resources.registry
+        for version in registry.awaiting(keys).values():
+            return f"{version.tool} v{version.number} waits for `rlar tools approve {version.tool}`"
+        for tool in registry.tools():
+            if tool.active is None and not set(keys).isdisjoint(tool.bindings):
+                latest = tool.versions[-1]
+                return f"{tool.name} v{latest.number} is {latest.state}: `rlar tools history {tool.name}` says why"
+        for key in keys:
+            for attempt in registry.attempts(key)[-1:]:
+                return f"no tool serves {signature}; the last try for {key} was {attempt.outcome}: {attempt.reason}"
         return no_tool(signature)
 
     def _builtin(self, builtin: Builtin, signature: Signature) -> Loaded | str:
@@ -150,11 +203,6 @@ class Library:
             reason=why,
             who="rlar",
         )
-
-
-def family_keys(data_source: str | None, signature: Signature) -> list[str]:
-    """Return the registry keys of a prompt, the narrowest first."""
-    return [signature.key] if data_source is None else [f"source:{data_source}", signature.key]
 
 
 def no_tool(signature: Signature) -> str:

@@ -47,7 +47,7 @@ def plan_rollouts(rollouts: Sequence[Rollout], library: Library) -> list[Planned
             where = f"rollout {number}" + (f" ({rollout.id})" if rollout.id else "")
             raise InputError(f"{where} has no completions to score", field="completions")
         way = route(rollout)
-        plan.append(Planned(rollout, way, library.find(rollout.data_source, way.signature)))
+        plan.append(Planned(rollout, way, library.find(rollout, way.signature)))
     return plan
 
 
