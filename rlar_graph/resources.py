@@ -97,8 +97,8 @@ class Resources:
 
 def _language_model(settings: Settings) -> LanguageModel:
     """Return a client for the configured endpoint, with the run's budget."""
-    from rlar_graph.ledger import Budget, Price
     from rlar_graph.llm import LanguageModel
+    from rlar_graph.llm.ledger import Budget, Price
 
     if settings.llm_base_url is None or settings.llm_model is None:
         raise SettingsError(

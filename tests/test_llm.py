@@ -23,9 +23,9 @@ import pytest
 from pydantic import BaseModel, RootModel, SecretStr
 
 from rlar_graph.errors import BudgetExhausted, LLMError, LLMReplyError, LLMUnavailable, SettingsError
-from rlar_graph.ledger import Budget, Claim, Ledger, Price, Usage
 from rlar_graph.llm import LanguageModel
-from rlar_graph.replies import FoldedEnum, Unreadable, read, without_thoughts
+from rlar_graph.llm.ledger import Budget, Claim, Ledger, Price, Usage
+from rlar_graph.llm.replies import FoldedEnum, Unreadable, read, without_thoughts
 from rlar_graph.testing import (
     Answer,
     ScriptedChatServer,

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
-from rlar_graph.chat import Fault, FaultKind
+from rlar_graph.llm.chat import Fault, FaultKind
 
 _COMPLAINT = re.compile(
     r"unsupported|not support|unknown|unrecogni[sz]ed|unexpected|extra inputs|not permitted|not allowed",

@@ -15,10 +15,10 @@ from time import monotonic
 
 from pydantic import BaseModel
 
-from rlar_graph.chat import ChatServer, Fault, FaultKind, Reply
-from rlar_graph.dialect import Dialect, Rung, Sampling
 from rlar_graph.errors import LLMReplyError, LLMUnavailable
-from rlar_graph.ledger import Budget, Claim, Ledger, Price, Usage
+from rlar_graph.llm.chat import ChatServer, Fault, FaultKind, Reply
+from rlar_graph.llm.dialect import Dialect, Rung, Sampling
+from rlar_graph.llm.ledger import Budget, Claim, Ledger, Price, Usage
 from rlar_graph.types import Message, message_text
 
 MAX_PAUSE = 30.0

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from rlar_graph.errors import LLMUnavailable, SettingsError
-from rlar_graph.replies import encodable
+from rlar_graph.llm.replies import encodable
 from rlar_graph.types import Message, message_text
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
-from rlar_graph.chat import ChatServer
-from rlar_graph.dialect import Dialect, Sampling
 from rlar_graph.errors import LLMError, LLMReplyError, SettingsError
-from rlar_graph.exchange import Account, Exchange, Terms
-from rlar_graph.ledger import Budget, Ledger, Price
-from rlar_graph.replies import AnswerT, Unreadable, instruct, read, repair, without_thoughts
+from rlar_graph.llm.chat import ChatServer
+from rlar_graph.llm.dialect import Dialect, Sampling
+from rlar_graph.llm.exchange import Account, Exchange, Terms
+from rlar_graph.llm.ledger import Budget, Ledger, Price
+from rlar_graph.llm.replies import AnswerT, Unreadable, instruct, read, repair, without_thoughts
 from rlar_graph.types import Message
 
 ResultT = TypeVar("ResultT")
