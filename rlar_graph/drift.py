@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -32,8 +33,10 @@ LEAST_AUDITS = 200
 """Audited completions that make the baseline, and as many that a comparison with it needs."""
 AUDIT_WINDOW = 1_000
 """Audited completions that are compared with the baseline."""
+LOOK_SECONDS = 60.0
+"""Between two looks at the figures; counting goes on all the time."""
 Z = 4.0
-"""Standard errors that a figure must be beyond its threshold: the monitors look after every flush, for weeks."""
+"""Standard errors that a figure must be beyond its threshold: the monitors look every minute, for weeks."""
 
 ABSTENTION = 0.25
 """Share of completions without a verdict. Tools that pass the gate abstain on a few percent of their own prompts."""
@@ -99,6 +102,7 @@ class DriftMonitor:
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, int], Observation] = {}
         self._audits: dict[tuple[str, int], Audit] = {}
+        self._due = time.monotonic() + LOOK_SECONDS
 
     def observe(self, tool: str, version: int, rows: Sequence[Sequence[Score]]) -> None:
         """Count what a version said of a batch.
@@ -111,6 +115,15 @@ class DriftMonitor:
         seen = observation(tool, rows)
         with self._lock:
             self._seen[tool, version] = self._seen.get((tool, version), Observation()) + seen
+
+    def observe_batch(self, scores: Sequence[Sequence[Score]]) -> None:
+        """Count what each version said of a scored batch, given in the shape of its rollouts."""
+        rows: dict[tuple[str, int], list[Sequence[Score]]] = {}
+        for row in scores:
+            if row and row[0].tool is not None and row[0].version is not None:
+                rows.setdefault((row[0].tool, row[0].version), []).append(row)
+        for (tool, version), mine in rows.items():
+            self.observe(tool, version, mine)
 
     def audit(self, tool: str, version: int, pairs: Iterable[tuple[float, float]]) -> None:
         """Compare a version with an independent tool on the same completions.
@@ -135,12 +148,20 @@ class DriftMonitor:
             if compared.pairs:
                 self._registry.add_audit(tool, version, compared)
 
+    def look(self) -> tuple[Finding, ...]:
+        """Write what was counted, and call :meth:`findings` if that was not done for :data:`LOOK_SECONDS`."""
+        if time.monotonic() >= self._due:
+            return self.findings()
+        self.flush()
+        return ()
+
     def findings(self) -> tuple[Finding, ...]:
         """Write what was counted, look at every active version, and act on what is found.
 
         Every finding that stands is returned, acted upon only the first time. Call it between batches: a quarantine
         takes effect with the next batch that is planned.
         """
+        self._due = time.monotonic() + LOOK_SECONDS
         self.flush()
         active = [record.active for record in self._registry.tools()]
         found = [finding for version in active if version is not None for finding in self._examine(version)]

@@ -283,6 +283,21 @@ def test_a_frozen_registry_is_watched_and_not_changed(registry: Registry) -> Non
     assert registry.revision() == before
 
 
+def test_a_batch_is_counted_by_the_versions_that_scored_it(registry: Registry) -> None:
+    adopt(registry)
+    adopt(registry, source="2")
+    monitor = DriftMonitor(registry)
+    one, two, nobody = (
+        Score(1.0, tool="t", version=1),
+        Score(0.0, tool="t", version=2),
+        Score(None, abstained="-"),
+    )
+    monitor.observe_batch([[one, one], [two], [nobody, nobody], [two, two], []])
+    assert monitor.look() == ()
+    assert registry.observed("t", 1, 10) == Observation(1, 2, groups=1, flat=1, tops=2)
+    assert registry.observed("t", 2, 10) == Observation(2, 3, groups=1, flat=1, bottoms=3)
+
+
 def test_observing_costs_the_hot_path_next_to_nothing(registry: Registry) -> None:
     adopt(registry)
     monitor = DriftMonitor(registry)

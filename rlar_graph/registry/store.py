@@ -106,7 +106,10 @@ class Registry(Workshop):
             return versions.records(connection, name)[0]
 
     def find(self, name: str, content_hash: str) -> ToolVersion | None:
-        """Return the version of a tool that has this content, or None."""
+        """Return the version of a tool that has this content, or None; frozen, as it was when it was frozen."""
+        for pinned in (self._pinned or {}).values():
+            if (pinned.tool, pinned.content_hash) == (name, content_hash):
+                return pinned
         with self._database.reading() as connection:
             return versions.by_content(connection, name, content_hash)
 
