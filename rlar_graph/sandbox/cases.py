@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from rlar_graph.sandbox.checks import BadTests
+from rlar_graph.sandbox.objects import BadTests
 from rlar_graph.sandbox.tally import Tally
 
 

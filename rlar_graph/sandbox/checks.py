@@ -6,15 +6,11 @@ import ast
 import builtins
 from dataclasses import dataclass, field
 
+from rlar_graph.sandbox.objects import BadTests, refuse_objects
+
 TALLY = "__rlar_tally__"
 """Name under which the tally is put into the tests' namespace."""
 
-_PLAIN_METHODS = frozenset(
-    name
-    for kind in (str, bytes, list, dict, set, tuple, int, float, complex)
-    for name in dir(kind)
-    if name[0] != "_"
-)
 _PROGRAM_MODULES = frozenset(
     {"solution", "main", "candidate", "program", "submission", "your_module", "__main__"}
 )
@@ -73,14 +69,6 @@ _TAME_CALLS = frozenset(
 _UNTAME_METHODS = frozenset({"format", "format_map"})
 
 
-class BadTests(Exception):
-    """The tests themselves cannot be used; the message says why."""
-
-
-class NeedsObjects(BadTests):
-    """The tests use classes or callables of the program, which are not plain values."""
-
-
 @dataclass
 class Plan:
     """Tests ready to run."""
@@ -123,7 +111,7 @@ def plan_tests(text: str, entry: str, *, objects: bool = False) -> Plan:
     names = (_free_names(tree) | imported | ({entry} if entry else set())) - {TALLY}
     parameter = _parameter(tree, check)
     if not objects:
-        _refuse_objects(tree, names | ({parameter} if parameter else set()), entry)
+        refuse_objects(tree, names | ({parameter} if parameter else set()))
     tame = _is_tame(tree, names)
     _separate(tree, check, names | ({parameter} if parameter else set()))
     return Plan(ast.fix_missing_locations(tree), check, entry, names, tame)
@@ -209,36 +197,6 @@ def _free_names(tree: ast.Module) -> set[str]:
             case ast.alias(name=name, asname=asname):
                 bound.add(asname or name.partition(".")[0])
     return loaded - bound
-
-
-def _refuse_objects(tree: ast.Module, names: set[str], entry: str) -> None:
-    """Refuse tests that use classes of the program or do more with its answers than plain values allow."""
-    classes = sorted(name for name in names if name[:1].isupper() and "." not in name and name != entry)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    for name in [*classes, *([entry] if entry[:1].isupper() and "." not in entry else [])]:
-        if name in used or name == entry:
-            raise NeedsObjects(f"the tests use {name}, a class of the program")
-    answers = {
-        target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and _is_call_of(node.value, names)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    for node in ast.walk(tree):
-        match node:
-            case ast.Call(func=ast.Call() as inner) if _is_call_of(inner, names):
-                raise NeedsObjects("the tests call what the program returned")
-            case ast.Call(func=ast.Name(id=name)) if name in answers:
-                raise NeedsObjects("the tests call what the program returned")
-            case ast.Attribute(value=value, attr=attr) if attr not in _PLAIN_METHODS and (
-                _is_call_of(value, names) or (isinstance(value, ast.Name) and value.id in answers)
-            ):
-                raise NeedsObjects(f"the tests use .{attr} of what the program returned")
-
-
-def _is_call_of(node: ast.AST, names: set[str]) -> bool:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
 
 
 def _is_tame(tree: ast.Module, names: set[str]) -> bool:

@@ -13,8 +13,9 @@ from functools import partial
 
 from rlar_graph.sandbox.candidate import define, find, verdict_on
 from rlar_graph.sandbox.cases import run_cases
-from rlar_graph.sandbox.checks import BadTests, NeedsObjects, Plan, plan_tests
+from rlar_graph.sandbox.checks import Plan, plan_tests
 from rlar_graph.sandbox.describe import describe
+from rlar_graph.sandbox.objects import BadTests, NeedsObjects
 from rlar_graph.sandbox.plain import unpack
 from rlar_graph.sandbox.proxy import Caller, NeedsCallable, ProgramEnded, ProgramFull, proxy_for
 from rlar_graph.sandbox.serve import encode, read_all

@@ -16,7 +16,7 @@ from pathlib import Path
 from rlar_graph.sandbox.base import Limits, Outcome, Status
 from rlar_graph.sandbox.plain import pack
 
-_MODULES = ("describe", "checks", "tally", "cases", "lint")
+_MODULES = ("describe", "objects", "checks", "tally", "cases", "lint")
 _STATUS: dict[str, Status] = {
     "ok": "ok",
     "error": "error",
@@ -94,6 +94,7 @@ _CALL = """
 
 _TESTS = """
         tests, checks = sys.modules["rlar_graph.sandbox.tally"], sys.modules["rlar_graph.sandbox.checks"]
+        objects = sys.modules["rlar_graph.sandbox.objects"]
         tally = tests.Tally()
         module = types.ModuleType("solution"); sys.modules["solution"] = module
         exec(compile(job["source"], "solution.py", "exec"), module.__dict__)
@@ -111,7 +112,7 @@ _TESTS = """
             else:
                 plan = checks.plan_tests(job["tests"], job["entry"], objects=True)
                 tests.run_plan(plan, tally, find, lambda: 1)
-        except checks.BadTests as error:
+        except objects.BadTests as error:
             answer("refused", text=error, fault="sandbox")
             return
         answer("ok", (tally.passed / tally.total).hex(), tally.failure, tally.passed, tally.total,

@@ -12,8 +12,9 @@ import unittest
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from rlar_graph.sandbox.checks import TALLY, BadTests, Plan
+from rlar_graph.sandbox.checks import TALLY, Plan
 from rlar_graph.sandbox.describe import describe
+from rlar_graph.sandbox.objects import BadTests
 
 
 class Tally:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from rlar_graph.sandbox import Limits, Sandbox, TestJob, open_sandbox
-from rlar_graph.sandbox.checks import BadTests, NeedsObjects, plan_tests
+from rlar_graph.sandbox.checks import plan_tests
 from rlar_graph.sandbox.forms import Malformed, read_tests
+from rlar_graph.sandbox.objects import BadTests, NeedsObjects
 from rlar_graph.sandbox.programs import same_output
 
 INC = "def inc(x): return x + 1"
@@ -261,7 +262,7 @@ def test_changes_to_arguments_are_seen(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("error", ["ValueError", "KeyError", "ZeroDivisionError", "TypeError", "IndexError"])
 def test_exceptions_cross_by_name(sandbox: Sandbox, error: str) -> None:
-    tests = f"def check(f):\n    try:\n        f()\n    except {error}:\n        pass\n    else:\n        assert False\n"
+    tests = f"def check(f):\n    try:\n        f()\n    except {error}:\n        pass\n    else:\n        assert 0\n"
     assert sandbox.run_tests(f"def f(): raise {error}('x')", tests, "f").value == 1.0
     own = f"class Mine({error}): pass\ndef f(): raise Mine('x')"
     assert sandbox.run_tests(own, tests, "f").value == 1.0
@@ -279,7 +280,7 @@ def test_exceptions_cannot_end_the_tests_early(sandbox: Sandbox, error: str) -> 
     ):
         outcome = sandbox.run_tests(program, tests, "f")
         assert outcome.value == 0.0
-    swallowed = "def check(f):\n    try:\n        assert f(1) == 2\n    except AssertionError:\n        pass\n    assert f(1) == 2"
+    swallowed = "try:\n    assert f(1) == 2\nexcept AssertionError:\n    pass\nassert f(1) == 2"
     assert sandbox.run_tests(program, swallowed, "f").value == 0.0
 
 
@@ -336,7 +337,8 @@ def test_tame_tests_are_known() -> None:
     with pytest.raises(BadTests):
         plan_tests("assert (", "f")
     with pytest.raises(NeedsObjects):
-        plan_tests("assert Thing(1) == 2", "")
+        plan_tests("assert Thing(1) == Thing(1)", "")
+    assert plan_tests("assert Find_Min(1) == 2", "").tame
 
 
 def test_forms_are_told_apart() -> None:
