@@ -48,8 +48,10 @@ EQUAL = [
     (r"\emptyset", r"\{\}"),
     ("x = 1, y = 2", "y=2, x=1"), ("(1,2), (3,4)", "(3,4),(1,2)"),
     ("(3, 4)", "x=3, y=4"), ("(3, 4)", "(x,y) = (3,4)"), (r"\{1,2\}", r"S = \{2, 1\}"), ("x+1", "f(x) = x+1"),
-    ("5", "5 or 5.0"), ("72", r"\text{Total} = 72"), ("3.14", r"\approx 3.14"), ("y = 3", "3"),
-    ("10", r"10\,\mathrm{m/s^2}"), ("10", r"10 \mathrm{~cm}"), ("12", r"12\text{ cm}^{3}"), ("2+3i", r"2+3\mathrm{i}"),
+    ("0.75", "75% (3/4)"), ("3/4", "3/4 (or 0.75)"), ("5", "5 or 5.0"), ("72", r"\text{Total} = 72"),
+    ("3.14", r"\approx 3.14"), ("y = 3", "3"),
+    ("10", r"10\,\mathrm{m/s^2}"), ("10", r"10 \mathrm{~cm}"), ("12", r"12\text{ cm}^{3}"),
+    ("2+3i", r"2+3\mathrm{i}"),
     # words, bases
     (r"\text{Evelyn}", "Evelyn"), (r"\text{E}", "E"), (r"\text{4:30 p.m.}", "4:30 PM"), ("Tuesday", "tuesday"),
     ("204_5", "204_{5}"), ("204_5", "204"),
@@ -57,6 +59,7 @@ EQUAL = [
 
 
 DIFFERENT = [
+    ("4", "3 (4)"),
     ("5", r"2+3\mathrm{i}"), ("5", "5 or 6.0"), ("(4, 3)", "(x,y) = (3,4)"), ("72", r"\text{Total} = 71"),
     ("1", "0.9999999"), ("99.99999999", "100"), ("0.0000001", "0.0000002"),
     ("18", "19"), ("18", "-18"), ("12", "1.2"), ("32349", "32, 349"), ("1/3", "0.333"), ("0.333", "1/3"),
@@ -76,7 +79,8 @@ DIFFERENT = [
 UNKNOWN = [
     (r"\tan^2 y+1", r"\sec^2 y"), (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix}1&2\\3&4\end{bmatrix}"),
     (r"\frac{1}{", "2"), ("1/2x", r"\frac{x}{2}"), ("e^{x}", r"\exp(x)"), (r"\log_2 8", "3"), ("x^2=1", "x = 1"),
-    (r"[0,2]", r"[0,1]\cup[1,2]"), ("|x|", r"\sqrt{x^2}"), ("f(x)", "f(y)"), ("2^{10000}", "2^{10000}+1-1"),
+    (r"[0,2]", r"[0,1]\cup[1,2]"), ("|x|", r"\sqrt{x^2}"), ("f(x)", "f(y)"), ("0.75", "3/4 (or 0.7)"),
+    ("2^{10000}", "2^{10000}+1-1"),
     (r"\cos 60^\circ", "1/2"),
 ]  # fmt: skip
 
@@ -106,22 +110,22 @@ def test_what_is_not_read_is_left_open(reference: str, answer: str) -> None:
 
 @pytest.mark.parametrize("answer", EXCESSIVE, ids=lambda answer: answer[:20])
 def test_an_answer_beyond_the_caps_is_refused_at_once(answer: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert decide("42", answer) is Ruling.EXCESSIVE
-    assert time.perf_counter() - started < 0.2
+    assert time.process_time() - started < 0.2
 
 
 @pytest.mark.parametrize(
     "unit", ["a", "1", "1,", "(", "{", "\\", "\\frac", "^", "x+", "$", "-", "!", " ", "\\text{", "2/"]
 )
 def test_long_answers_are_refused_in_linear_time(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert decide("42", unit * (1_000_000 // len(unit))) in (Ruling.EXCESSIVE, Ruling.DIFFERENT)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(("reference", "answer"), [pair for pair in EQUAL if "=" not in "".join(pair)])
 def test_equality_of_values_has_no_direction(reference: str, answer: str) -> None:
     assert decide(answer, reference) is not Ruling.EXCESSIVE
-    if "," not in answer + reference and " or " not in answer:
+    if "," not in answer + reference and " or " not in answer and " (" not in answer:
         assert decide(answer, reference) is Ruling.EQUAL

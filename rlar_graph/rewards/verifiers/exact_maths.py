@@ -23,6 +23,9 @@ _EQUAL, _DIFFERENT, _UNKNOWN = Ruling.EQUAL, Ruling.DIFFERENT, Ruling.UNKNOWN
 _COMMA_DECIMAL = re.compile(r"[^\d]{0,4}?-?(?:\d{1,3}(?:\.\d{3})+|\d+),\d+[^\d]{0,4}", re.ASCII)
 _LIST_OF_GROUPS = re.compile(r"\d,\d{3}(?!\d)", re.ASCII)
 _BRACKETED_PAIR = re.compile(r"([(\[]\s{0,3}-?\d{1,3}),(\d{3}\s{0,3}[)\]])", re.ASCII)
+_ASIDE = re.compile(
+    r"([^()]{1,80})\s\((?:or|i\.e\.,?|that is,?|about|approximately|=|≈|\\approx)?\s?([^()]{1,80})\)"
+)
 _UNEVALUATED = re.compile(r"\\(?:sum|prod|int|lim|bigcup|bigcap)(?![A-Za-z])")
 _BIG_BOUND = re.compile(r"[0-9]{6}|10\s{0,3}\^")
 _PROSE = re.compile(r"(?<![\\{A-Za-z])[A-Za-z]{3,}")
@@ -107,6 +110,8 @@ def _by_shape(wanted: Shape | None, answer: str, tokens: list[Token]) -> Ruling:
     except TooLarge:
         return Ruling.EXCESSIVE
     except NotExact:
+        if wanted is not None and _other_reading(wanted, answer):
+            return _EQUAL
         prose = len(_PROSE.findall(answer)) > 1
         return _DIFFERENT if prose and isinstance(wanted, Quantity) else _UNKNOWN
     if wanted is None:
@@ -118,14 +123,18 @@ def _by_shape(wanted: Shape | None, answer: str, tokens: list[Token]) -> Ruling:
 
 
 def _other_reading(wanted: Shape, answer: str) -> bool:
-    """Try the other meaning a comma may have: ``2,74`` is a decimal in Europe, ``1,200`` two numbers in a list."""
-    if isinstance(wanted, Quantity) and _COMMA_DECIMAL.fullmatch(answer):
-        other = answer.replace(".", "").replace(",", ".")
-    elif isinstance(wanted, Group) and _LIST_OF_GROUPS.search(answer):
-        other = answer.replace(",", ", ")
-    else:
-        return False
+    """Try another meaning: ``2,74`` is a decimal in Europe, ``1,200`` two numbers in a list, ``0.75 (3/4)`` one."""
+    aside = _ASIDE.fullmatch(answer)
     try:
-        return compare(wanted, read_shape(tokenize(other))) is _EQUAL
+        if aside:
+            first, second = (read_shape(tokenize(part)) for part in aside.groups())
+            return compare(first, second) is _EQUAL and compare(wanted, first) is _EQUAL
+        if isinstance(wanted, Quantity) and _COMMA_DECIMAL.fullmatch(answer):
+            answer = answer.replace(".", "").replace(",", ".")
+        elif isinstance(wanted, Group) and _LIST_OF_GROUPS.search(answer):
+            answer = answer.replace(",", ", ")
+        else:
+            return False
+        return compare(wanted, read_shape(tokenize(answer))) is _EQUAL
     except (NotExact, TooLarge):
         return False

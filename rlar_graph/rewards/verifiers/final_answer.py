@@ -22,34 +22,29 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal, TypeAlias
 
+from rlar_graph.rewards.verifiers.boxed_answer import CANDIDATES, LONGEST, boxes
 from rlar_graph.rewards.verifiers.implied_answer import asserted, clause_end, implied, tidy
 
 Form: TypeAlias = Literal["boxed", "tag", "hash", "phrase", "retraction", "display", "sentence", "bare"]
 
-CANDIDATES = 64
-"""How many commitments of each form are looked at, counted from the end."""
-LONGEST = 20_000
-"""Characters one answer may have; a longer one is no answer."""
 RUN_GAP = 60
 """Characters between two commitments below which the second does not follow from any thought."""
 
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end|user)\|>|</s>|<end_of_turn>")
-_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,4}(?:(\{)|([^\s{}$\\]+))")
 _BOX_NEXT = re.compile(r"(?:\$|\\[(\[]|\s){0,4}\\(?:boxed|fbox)\b")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-_BOX_TAIL = re.compile(r"[\s$)]{0,4}(?:\\?%|percent(?:age)?\b|pct\b)")
-_JOINED = re.compile(r"(?:[\s,;&$]|\\[,;!() ]|\\q?quad|\band\b|\bor\b|\\text\{\s*(?:and|or)\s*\}){0,12}")
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"^[ \t]*####[ \t]*(?![#\s])([^\n]{1,200})", re.MULTILINE)
 _HEADING = re.compile(r"\d+[.)]\s+[A-Za-z]|.*:\s*$|(?:[^\s\d]\S*\s+){6}|step\b", re.IGNORECASE)
 _WORD = re.compile(
-    r"answers?\b|r[ée]ponse\b|respuesta\b|antwort\b|risposta\b|resposta\b|ответ\b|答案|答え", re.IGNORECASE
+    r"answers?\b|r[ée]ponse\b|respuesta\b|antwort\b|risposta\b|resposta\b|ответ\b|答案|答え|答(?=[:：])",
+    re.IGNORECASE,
 )
 _LABEL = re.compile(r"\n[ \t>*_]{0,8}A(?:ns\b\.?)?[*_]{0,2}(?=[ \t]{0,4}[:：])", re.IGNORECASE)
 _NOT_MINE = re.compile(
     r"(?:reference|gold|ground[ -]truth|each|an|no|your|my previous)[ \t]{1,3}$", re.IGNORECASE
 )
+_IF = re.compile(r"\bif\b[^.\n]{0,120}$", re.IGNORECASE)
 _LINK = re.compile(
     r"[*_`\"'’)\]]{0,4}(?:[ \t]+(?:to|of|for|in)\b[^.:=\n$\\]{0,60}?)?[*_ \t]{0,6}"
     r"(?:(?:is|are|was|will be|would be|should be|must be|equals?|comes? (?:out )?to|est|es|ist|ser[áa])\b"
@@ -154,10 +149,10 @@ def _commitments(text: str) -> list[FinalAnswer] | None:
     """Return the marked answers in order, outer ones dropped; None where they are blank or cut off."""
     found: list[FinalAnswer] = []
     if "\\boxed" in text or "\\fbox" in text:
-        boxes = _boxes(text)
-        if boxes is None:
+        boxed = boxes(text)
+        if boxed is None:
             return None
-        found += boxes
+        found += (FinalAnswer(content, "boxed", span) for content, span in boxed)
     if "nswer>" in text or "NSWER>" in text:
         found += (
             FinalAnswer(_said(tidy(tag[1])), "tag", tag.span())
@@ -180,43 +175,6 @@ def _commitments(text: str) -> list[FinalAnswer] | None:
     return kept if kept or not found else None
 
 
-def _boxes(text: str) -> list[FinalAnswer] | None:
-    """Return the boxes, those that only "and", "or" or a comma joins as one.
-
-    None where the last box never closes.
-    """
-    found: list[FinalAnswer] = []
-    for box in deque(_BOX.finditer(text), CANDIDATES):
-        inside = _braced(text, box.end()) if box[1] else box.span(2)
-        if inside is None:
-            found.clear()
-            continue
-        start, end = box.start(), inside[1] + (1 if box[1] else 0)
-        content = tidy(text[slice(*inside)])
-        percent = _BOX_TAIL.match(text, end)
-        if percent and not content.endswith("%"):
-            content, end = f"{content}\\%", percent.end()
-        if found and start >= found[-1].span[1] and _JOINED.fullmatch(text, found[-1].span[1], start):
-            last = found.pop()
-            content = last.text if content == last.text else f"{last.text}, {content}"
-            start = last.span[0]
-        found.append(FinalAnswer(content, "boxed", (start, end)))
-    return found or None
-
-
-def _braced(text: str, start: int) -> tuple[int, int] | None:
-    """Return the span up to the brace that closes the one before ``start``; None if none does in time."""
-    depth = 1
-    for brace in _BRACE.finditer(text, start, min(len(text), start + LONGEST)):
-        if brace[0] == "{":
-            depth += 1
-        elif brace[0] == "}":
-            depth -= 1
-            if depth == 0:
-                return start, brace.start()
-    return None
-
-
 def _phrases(text: str) -> list[FinalAnswer]:
     """Return what is called the answer: "the answer is x", "Answer: x", a heading "Final answer" above x."""
     found: list[FinalAnswer] = []
@@ -229,6 +187,8 @@ def _phrases(text: str) -> list[FinalAnswer]:
         if not link[0].strip(" *_\n") and "\n" in link[0] and not _is_heading(text, start):
             continue
         end = clause_end(text, link.end())
+        if text.startswith("?", end) or ("would" in link[0] and _IF.search(text, max(0, start - 120), start)):
+            continue
         value = tidy(_REASON.split(text[link.end() : end], maxsplit=1)[0])
         if not value or _NEVER.match(value) or (_EMPTY_WORDS.match(value) and not _has_digit(value)):
             continue
@@ -286,13 +246,14 @@ def _settled(text: str, found: list[FinalAnswer]) -> FinalAnswer | None:
     if len(run) > 2:
         return None
     end = last.span[1]
-    if not _DOUBT.search(text, end) and not _WITHDRAWN.search(text, end):
+    far = min(len(text), end + LONGEST)
+    if not _DOUBT.search(text, end, far) and not _WITHDRAWN.search(text, end, far):
         return last
-    corrections = deque(_INSTEAD.finditer(text, end), 1)
+    corrections = deque(_INSTEAD.finditer(text, end, far), 1)
     if corrections:
         start = corrections[0].end()
         stop = clause_end(text, start)
         value = tidy(_REASON.split(text[start:stop], maxsplit=1)[0])
         if any(map(str.isalnum, value)) and len(value) <= 80:
             return FinalAnswer(value, "retraction", (corrections[0].start(), stop))
-    return None if _WITHDRAWN.search(text, end) else last
+    return None if _WITHDRAWN.search(text, end, far) else last

@@ -21,7 +21,7 @@ SENTENCES = 4
 
 SENTENCE_END = re.compile(r"[.!?](?=[\s\"')*]|$)|[。！？]|</|\n")
 _INLINE = re.compile(r"\$[^$\n]{1,500}\$|\\\([^\n]{1,500}?\\\)")
-_PROSE = re.compile(r"(?<!\\)\b[A-Za-z]{3,}\s+[A-Za-z]{2,}\b")
+_PROSE = re.compile(r"(?<!\\)\b[A-Za-z]{2,}\s+[A-Za-z]{2,}\b")
 _COMMAND = re.compile(r"\\(?:text|mbox|textbf|mathrm|textit|operatorname)\s?\{[^{}]{0,100}\}|\\[A-Za-z]+")
 _NAME = re.compile(
     r"(?:sin|cos|tan|cot|sec|csc|log|exp|sqrt|mod|min|max|inf|infty|pct|arc(?:sin|cos|tan))", re.I
@@ -58,6 +58,7 @@ _QUANTITY = re.compile(r"[$€£¥₹]?[ ]?[-−+]?[$€£¥₹]?\d[\d,.]*(?:/\d
 _CLAUSE = re.compile(
     r"[,;]?\s(?:in|after|for|per|by|on|at|from|when|if|every|each|during|with|left|because|since|which|that|while|before)\b"
 )
+_PICTURE = re.compile("[\u2600-\u27bf\U0001f300-\U0001faff\ufe0f]")
 _CALCULATION = re.compile(r"<<[^<>]{0,200}>>")
 _CODE = re.compile(r"```[A-Za-z].*?(?:```|\Z)", re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.(\"'])[-−]?[$€£¥₹]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:/\d+)?(?:\s?%)?")
@@ -66,11 +67,15 @@ _DISPLAYS = (
     ("\\[", "\\]"), ("$$", "$$"), ("\\begin{align*}", "\\end{align*}"), ("\\begin{align}", "\\end{align}"),
     ("\\begin{equation}", "\\end{equation}"), ("\\begin{equation*}", "\\end{equation*}"),
 )  # fmt: skip
+_LISTED = re.compile(r"\b(?:is|are|be)\s([^\s=]{1,40}\s?=[^\n]{1,200}\b(?:and|or)\s[^\s=]{1,40}\s?)$")
+_AND = re.compile(r"\b(?:and|or)\b")
 _OPENINGS = (("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("$", "$"))
 
 
 def tidy(answer: str) -> str:
     """Strip what surrounds an answer in prose: emphasis, quotes, code ticks, closing punctuation, blanks."""
+    if not answer.isascii():
+        answer = _PICTURE.sub("", answer)
     while True:
         shorter = answer.strip('*_`"“”\n\t ').lstrip("‘:：=&").rstrip("’.,;:。，、\n\t ")
         if shorter.endswith("\\"):  # the punctuation was a LaTeX space, e.g. ``\,``
@@ -156,10 +161,10 @@ def asserted(sentence: str) -> str | None:
         if _DENIAL.match(tail):
             return None
         if "\0" in masked[verb.end() :] or any(map(str.isdigit, tail)):
-            return _quantity(tidy(tail))
-    formulas = [match for match in _INLINE.finditer(sentence) if "\0" in _mask(match)]
+            return _quantity(_series(sentence[: verb.start()], tidy(tail)))
+    formulas = [match[0] for match in _INLINE.finditer(sentence) if "\0" in _mask(match)]
     if formulas:
-        return formulas[-1][0]
+        return next((formula for formula in reversed(formulas) if _SIGN.search(formula)), formulas[-1])
     emphasised = _BOLD.findall(sentence)
     if emphasised and any(map(str.isdigit, emphasised[-1])):
         return tidy(emphasised[-1])
@@ -173,6 +178,12 @@ def _mask(formula: re.Match[str]) -> str:
     """Blank an inline formula out; what stands between two dollar amounts is prose and stays."""
     inside = formula[0].strip("$")
     return formula[0] if _PROSE.search(_COMMAND.sub(" ", inside)) else "\0" * len(formula[0])
+
+
+def _series(before: str, tail: str) -> str:
+    """Return all of "x = 3 and x = -2" where the verb found was only the last equals sign."""
+    listed = _LISTED.search(before)
+    return f"{listed[1]}= {tail}" if listed and is_formula(_AND.sub(",", listed[1])) else tail
 
 
 def _quantity(tail: str) -> str:
