@@ -40,8 +40,14 @@ _SAYS_ANY = re.compile(
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•][ \t]+|\(?\d{1,3}[.)][ \t]+)")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d{1,3})?", re.IGNORECASE)
-_SEPARATOR = re.compile(r",\s*and\s|[,;\n]|\sand\s")
-_COMMA = re.compile(r"[,;\n]")
+_INLINE_NUMBER = re.compile(r"(?:^|(?<=\S)[ \t]+)\(?\d{1,3}[.)][ \t]+")
+_SEPARATORS = (
+    re.compile(r",\s*and\s|[,;\n]|\s(?:and|→|->|<)\s"),
+    re.compile(r",\s*and\s|[,;\n]|\sand\s"),
+    re.compile(r"[,;\n]"),
+    re.compile(r"[;\n]"),
+)
+"""What separates elements, widest first; the last is for elements with commas in them."""
 _LINK = re.compile(r":\s|\b(?:is|are|be|becomes|gives)\s", re.IGNORECASE)
 _UNSURE = re.compile(
     r"\b(?:or|either|maybe|perhaps|might|may|could|possibl[ey]|not|never|isn['’]t|aren['’]t|reference|gold|given|input"
@@ -80,14 +86,10 @@ class ListAnswerVerifier(AnswerVerifier):
         wanted = elements(rollout.reference)
         cased = minds_case(rollout.prompt)
         target = [form(element, cased=cased) for element in wanted]
-        blanks = all(len(element.split()) == 1 for element in wanted)
-        has_and = any(" and " in element for element in wanted)
         free = is_order_free(rollout.prompt, rollout.reference)
         readings = candidates(said)
         for text in readings:
-            given = [
-                form(element, cased=cased) for element in elements(text, blanks=blanks, split_and=not has_and)
-            ]
+            given = [form(element, cased=cased) for element in elements(text, like=wanted)]
             if same(given, target, free=free):
                 return RIGHT
         return Verdict(0.0, detail={"answer": readings[-1][:200] if readings else ""})
@@ -137,13 +139,12 @@ def candidates(said: str) -> list[str]:
     return found
 
 
-def elements(value: object, *, blanks: bool = True, split_and: bool = True) -> list[str]:
+def elements(value: object, *, like: Sequence[str] = ()) -> list[str]:
     """Return the elements of a list, or of a text that is one.
 
     Args:
         value: A list, tuple, set, or text.
-        blanks: Whether blanks separate the elements of a text without other separators.
-        split_and: Whether "and" separates elements.
+        like: The reference's elements, for the reading of an answer: what occurs within them separates nothing.
     """
     if isinstance(value, Collection) and not isinstance(value, str | bytes | dict):
         return [_text(element) for element in value]
@@ -156,9 +157,13 @@ def elements(value: object, *, blanks: bool = True, split_and: bool = True) -> l
     text = text.replace("\\{", "{").replace("\\}", "}")
     if text[:1] in _BRACKETS and text.endswith(_BRACKETS[text[0]]):
         text = text[1:-1].strip()
+    if _INLINE_NUMBER.match(text):
+        text = _INLINE_NUMBER.sub("\n", text)
     text = "\n".join(_BULLET.sub("", line) for line in text.split("\n") if line.strip())
-    separator = _SEPARATOR if split_and else _COMMA
-    if separator.search(text) is None and blanks:
+    separator = next(
+        (one for one in _SEPARATORS if not any(one.search(element) for element in like)), _SEPARATORS[-1]
+    )
+    if separator.search(text) is None and all(len(element.split()) == 1 for element in like):
         return text.split()
     parts = [part.strip() for part in separator.split(text)]
     return [part for part in parts if part]

@@ -15,8 +15,12 @@ from rlar_graph.rewards.verifiers.word_form import LONGEST, symbols
 
 _MARKER = re.compile(
     r"\b(?:answer|result|output|solution|state|grid|matrix|sequence|string|words?|path|list|order|moves?|completion|expression)"
-    r"[*_]{0,2}(?:\s(?:is|are|becomes|would be|will be)\b|\s?[*_]{0,2}[:=])[*_]{0,2}[:\s]{0,4}",
+    r"[*_]{0,2}(?:\s(?:is|are|becomes|would be|will be)\b(?: as follows| the following)?|\s?[*_]{0,2}[:=])"
+    r"[*_]{0,2}[:\s]{0,4}",
     re.IGNORECASE,
+)
+_NOT_THIS = re.compile(
+    r"\b(?:original|initial|input|given|unsorted|example|starting|expected|reference)\s$", re.I
 )
 _TAG = re.compile(r"</?answer>", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:wait|actually|scratch that|correction|sorry|mistake|or)\b", re.IGNORECASE)
@@ -53,7 +57,11 @@ def marked_texts(said: str) -> list[str]:
     answer = final_answer(said) if "boxed" in said else None
     if answer is not None and answer.form == "boxed":
         return [answer.text]
-    markers = list(_MARKER.finditer(said))
+    markers = [
+        marker
+        for marker in _MARKER.finditer(said)
+        if not _NOT_THIS.search(said, max(0, marker.start() - 12), marker.start())
+    ]
     if not markers:
         return []
     rest = said[markers[-1].end() :].strip()
