@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from rlar_graph.errors import SandboxClosed, SandboxUnavailable
+from rlar_graph.errors import SandboxClosed, SandboxError
 from rlar_graph.sandbox.base import Limits, Outcome, SandboxReport, TestJob
 from rlar_graph.sandbox.batch import BatchRun
 from rlar_graph.sandbox.fresh import fresh_call
@@ -35,6 +36,7 @@ class ProcessSandbox:
         """
         self._pool = Pool(workers, confine=confine)
         self._confine = confine
+        self._owner = os.getpid()
         self._trials = Trials(self._pool)
         self._report = self._inspect()
 
@@ -44,13 +46,9 @@ class ProcessSandbox:
         except BaseException:
             self._pool.close()
             raise
-        report = SandboxReport(
+        return SandboxReport(
             "process" if self._confine else "unsafe", not zygote.escaped, zygote.layers, zygote.escaped
         )
-        if self._confine and zygote.escaped:
-            self._pool.close()
-            raise SandboxUnavailable(f"code in the sandbox could still {', '.join(zygote.escaped)}")
-        return report
 
     def call(
         self,
@@ -126,12 +124,16 @@ class ProcessSandbox:
 
     def close(self) -> None:
         """As :meth:`rlar_graph.sandbox.base.Sandbox.close`."""
-        self._pool.close()
-        self._trials.close()
+        if os.getpid() == self._owner:
+            self._pool.close()
+            self._trials.close()
 
     def _check_open(self) -> None:
         if self._pool.closed:
             raise SandboxClosed("the sandbox is closed")
+        if os.getpid() != self._owner:
+            # Two processes on one control socket would read each other's answers.
+            raise SandboxError("this sandbox was opened before a fork: open one in each process")
 
     def __enter__(self) -> Self:
         return self

@@ -70,17 +70,26 @@ class Grader:
         self.jobs += 1
         socket.send_fds(self.control, [b"exec" if any_tests else b"tame"], [job, requests, replies])
 
-    def verdict(self, seconds: float) -> Verdict | None:
+    def verdict(self, seconds: float, program: Child) -> Verdict | None:
         """Wait for the verdict; None when there is none in time.
 
         Raises:
             SandboxError: The grader died, or what it said is no verdict.
         """
+        end = time.monotonic() + seconds
         poller = select.poll()
         poller.register(self.control, select.POLLIN)
-        if not poller.poll(max(0.0, seconds) * 1000):
-            return None
-        return read_verdict(self.control)
+        poller.register(program.handle, select.POLLIN)
+        ready = {number for number, _ in poller.poll(max(0.0, seconds) * 1000)}
+        if ready == {program.handle}:
+            # The grader sees the program's pipe close, unless a fork of the trainer holds a copy of it open.
+            poller.unregister(program.handle)
+            ready = {
+                number for number, _ in poller.poll(min(_LAST_WORD, max(0.0, end - time.monotonic())) * 1000)
+            }
+            if not ready:
+                raise SandboxError("the grader did not notice the program's end")
+        return read_verdict(self.control) if ready else None
 
     def close(self) -> None:
         """End it."""
@@ -186,11 +195,11 @@ class Trials:
         try:
             program = self._start(grader, source, job, limits, flavour, any_tests=any_tests)
             try:
-                verdict = grader.verdict(limits.seconds)
+                verdict = grader.verdict(limits.seconds, program)
                 late = verdict is None
                 if verdict is None:
                     program.kill()  # the grader sees its pipe close and says how far it came
-                    verdict = grader.verdict(_LAST_WORD)
+                    verdict = grader.verdict(_LAST_WORD, program)
                 sound = verdict is not None
             finally:
                 program.kill()

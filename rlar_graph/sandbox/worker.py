@@ -98,17 +98,14 @@ class Worker:
             None when it is; else what came of it.
         """
         begun = time.monotonic()
-        self.bell.settimeout(seconds)
-        try:
-            answer = self.bell.recv(LOADED.size)
-        except TimeoutError:
+        if not wait_any([self], seconds):
             self._child.kill()
             spent = time.monotonic() - begun
             return Outcome("timeout", None, f"the source took over {seconds:g} s", spent, fault="program")
+        try:
+            answer = self.bell.recv(LOADED.size, socket.MSG_DONTWAIT)
         except OSError:
             answer = b""
-        finally:
-            self.bell.settimeout(None)
         spent = time.monotonic() - begun
         if len(answer) != LOADED.size:
             return Outcome(
@@ -185,6 +182,11 @@ class Worker:
         self._child.kill()
 
     @property
+    def handle(self) -> int:
+        """The process's pidfd."""
+        return self._child.handle
+
+    @property
     def ended(self) -> bool:
         """Whether the process is gone."""
         return self._child.wait(0.0)
@@ -196,7 +198,6 @@ class Worker:
     def close(self) -> None:
         """End the process and let go of everything shared with it."""
         self._child.kill()
-        self._child.wait(1.0)
         self._child.close()
         self.bell.close()
         self._memory.close()
@@ -214,7 +215,9 @@ def _checked(value: float, seconds: float) -> Outcome:
 def wait_any(workers: Sequence[Worker], seconds: float) -> list[Worker]:
     """The workers that finished a batch or hung up within ``seconds``."""
     poller = select.poll()
-    by_number = {worker.bell.fileno(): worker for worker in workers}
+    # The pidfd as well: a fork of the trainer may hold the other end of the bell open after the worker is dead.
+    by_number = {number: worker for worker in workers for number in (worker.bell.fileno(), worker.handle)}
     for number in by_number:
         poller.register(number, select.POLLIN)
-    return [by_number[number] for number, _ in poller.poll(max(0.0, seconds) * 1000)]
+    ready = (by_number[number] for number, _ in poller.poll(max(0.0, seconds) * 1000))
+    return list(dict.fromkeys(ready))

@@ -67,6 +67,7 @@ def main(text: str, control: int, owner: int) -> None:
     _place(control, owner)
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the trainer, which then closes us
+    sys.argv = sys.orig_argv = [""]
     vars(builtins).update(
         exit=sys.exit, quit=sys.exit
     )  # programs expect what the site module we skip would add

@@ -109,6 +109,35 @@ VERIFIERS: dict[str, str] = {
     "sets a process attribute": "return ctypes.CDLL(None).prctl(4, 1, 0, 0, 0) == 0",
     "adds a filter": "return syscall(317, 1, 0, 0) == 0 or ctypes.get_errno() != 1",
     "changes user": "os.setuid(0); os.setuid(1000); return True",
+    "calls through the 32-bit gate": """
+        import mmap
+        page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        page.write(bytes.fromhex('b814000000cd80c3'))  # mov eax, 20 (getpid); int 0x80; ret
+        at = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        return ctypes.CFUNCTYPE(ctypes.c_int)(at)() > 0""",
+    "makes its end of the line a signal": """
+        import signal
+        a, b = socket.socketpair()
+        fcntl.fcntl(a, fcntl.F_SETFL, fcntl.fcntl(a, fcntl.F_GETFL) | os.O_ASYNC)
+        fcntl.fcntl(a, fcntl.F_SETOWN, pid); return True""",
+    "locks memory": "return ctypes.CDLL(None).mlockall(3) == 0",
+    "maps past its limit": """
+        import mmap
+        return bool([mmap.mmap(-1, 1 << 30) for _ in range(8)])""",
+    "makes memory grow by sharing": """
+        import mmap
+        return bool([mmap.mmap(-1, 1 << 28, mmap.MAP_SHARED) for _ in range(64)])""",
+    "opens its own descriptors by name": "return bool(open('/proc/self/fd/3', 'rb') or open('/dev/fd/3', 'rb'))",
+    "resizes the shared memory": """
+        for fd in range(3, 64):
+            try: os.ftruncate(fd, 0); return True
+            except OSError: pass
+        return False""",
+    "seals the shared memory": """
+        for fd in range(3, 64):
+            try: fcntl.fcntl(fd, 1033, 8); return True
+            except OSError: pass
+        return False""",
     "uses x32 calls": "return syscall(0x40000000 + 2, secret.encode(), 0) >= 0",
     "opens with openat2": "return syscall(437, -100, secret.encode(), ctypes.byref((ctypes.c_ulong*3)()), 24) >= 0",
     "opens with the old call": "return syscall(2, secret.encode(), 0) >= 0",

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -314,8 +315,11 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("how", ["plain", "forked"])
-def test_nothing_survives_the_death_of_the_owner(how: str) -> None:
-    with subprocess.Popen([sys.executable, "-c", _OWNER, how], stdout=subprocess.PIPE, text=True) as owner:
+@pytest.mark.parametrize("condition", ["full", "container"])
+def test_nothing_survives_the_death_of_the_owner(condition: str, how: str) -> None:
+    impose = [sys.executable, str(Path(__file__).parent / "conditions.py"), condition]
+    command = [*impose, sys.executable, "-c", _OWNER, how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "ready\n"
         members = family(owner.pid) - {owner.pid}
@@ -334,6 +338,35 @@ def _is_python_owner(pid: int) -> bool:
             return b"rlar_graph.sandbox import open_sandbox" in file.read()
     except OSError:
         return False
+
+
+def test_a_fork_of_the_owner_cannot_use_or_end_the_sandbox() -> None:
+    probe = """
+import os, sys
+from rlar_graph.errors import SandboxError
+from rlar_graph.sandbox import open_sandbox
+with open_sandbox(workers=1) as own:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            own.call("def f(): return 1", "f", {})
+        except SandboxError:
+            own.close()
+            os._exit(0)
+        os._exit(1)
+    print(os.waitpid(pid, 0)[1], own.call("def f(): return 1", "f", {}).value)
+"""
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert found.stdout == "0 1.0\n"
+
+
+def test_scores_repeat_from_run_to_run() -> None:
+    source = "def f(): return float(hash('a') % 1000003)"
+    found = set()
+    for _ in range(2):
+        with open_sandbox(workers=1) as own:
+            found.add(own.call(source, "f", {}).value)
+    assert len(found) == 1
 
 
 def test_unsafe_is_typed_printed_and_stamped(
