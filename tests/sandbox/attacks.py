@@ -56,7 +56,6 @@ VERIFIERS: dict[str, str] = {
         p = ctypes.CDLL(None).fork()
         if p == 0: os._exit(0)
         return p > 0""",
-    "vforks in C": "return syscall(58, 57 if False else 0) >= 0 if sys.platform == 'x' else False",
     "starts a thread": "t = threading.Thread(target=int); t.start(); return True",
     "executes a program": "os.execv('/bin/true', ['true']); return True",
     "runs a subprocess": "import subprocess; subprocess.run(['/bin/true']); return True",
