@@ -1,0 +1,75 @@
+"""Claims that are renewed in the background while their process lives, and no longer."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from rlar_graph.registry import Attempt, open_registry
+from rlar_graph.registry.leases import Leases
+
+
+def test_a_lease_outlives_its_seconds_and_ends_with_drop(shared_url: str) -> None:
+    with open_registry(shared_url) as registry:
+        leases = Leases(registry, 0.4)
+        owner = leases.take("f")
+        assert owner is not None
+        assert leases.take("f") is None, "another thread of the process may not have it either"
+        assert Leases(registry, 0.4).take("f") is None
+        time.sleep(1.2)
+        assert registry.claimed_by("f") == owner
+        leases.drop("f", owner)
+        leases.drop("f", owner)
+        assert registry.claimed_by("f") is None
+        assert leases.take("f") not in (None, owner)
+        leases.close()
+        leases.close()
+        assert registry.claimed_by("f") is None
+        assert "rlar-leases" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_lease_that_the_registrar_gave_back_is_not_renewed(shared_url: str) -> None:
+    with open_registry(shared_url) as registry:
+        leases = Leases(registry, 0.4)
+        owner = leases.take("f")
+        registry.record_attempt(Attempt("f", "judge", "refused", "-"), owner=owner)
+        assert registry.claim("f", "other", 60)
+        time.sleep(0.5)
+        assert registry.claimed_by("f") == "other"
+        leases.close()
+        assert registry.claimed_by("f") == "other"
+
+
+def test_a_frozen_registry_gives_no_lease(shared_url: str) -> None:
+    with open_registry(shared_url, frozen=True) as registry:
+        assert Leases(registry).take("f") is None
+
+
+HOLDER = """
+import sys, time
+from rlar_graph.registry import open_registry
+from rlar_graph.registry.leases import Leases
+with open_registry(sys.argv[1]) as registry:
+    print(Leases(registry, 0.8).take("f"), flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_lease_of_a_killed_process_can_be_taken_soon(shared_url: str) -> None:
+    with open_registry(shared_url) as registry:
+        command = [sys.executable, "-c", HOLDER, shared_url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline().strip() == registry.claimed_by("f")
+            time.sleep(1.2)
+            assert registry.claimed_by("f") is not None
+            holder.send_signal(signal.SIGKILL)
+        leases = Leases(registry, 30)
+        started = time.monotonic()
+        while leases.take("f") is None:
+            assert time.monotonic() - started < 5
+            time.sleep(0.05)
+        leases.close()
