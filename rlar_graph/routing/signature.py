@@ -16,6 +16,11 @@ class Domain(StrEnum):
     TRANSLATION = "translation"
     SUMMARIZATION = "summarization"
     KNOWLEDGE = "knowledge"
+    DIALOGUE = "dialogue"
+    WRITING = "writing"
+    SAFETY = "safety"
+    FACTUALITY = "factuality"
+    REASONING = "reasoning"
     OPEN = "open"
 
 
