@@ -14,7 +14,7 @@ def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
     """Decide for each rollout which tool scores it, and collect the signatures that no tool serves."""
     plan = engine.plan([rollout_from(record) for record in state["rollouts"]])
     uncovered = {planned.route.signature.key for planned in plan if isinstance(planned.tool, str)}
-    return {"plan": [_decided(planned) for planned in plan], "uncovered": sorted(uncovered)}
+    return {"plan": [_decided(planned) for planned in plan], "uncovered": sorted(uncovered), "tasks": []}
 
 
 def _decided(planned: Planned) -> Decided:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Required, TypedDict
+from operator import add
+from typing import Annotated, Any, Required
+
+from typing_extensions import TypedDict  # pydantic draws no schema of typing.TypedDict before Python 3.12
 
 
 class Decided(TypedDict):
@@ -37,7 +40,7 @@ class Scored(TypedDict):
     """Its version."""
     seconds: float
     """Its share of the batch's time."""
-    detail: dict[str, object]
+    detail: dict[str, Any]
     """What the tool found."""
 
 
@@ -65,7 +68,7 @@ class FamilyTask(TypedDict):
     """Registry key of the family: ``source:NAME`` from the data, else ``family:HASH`` found by the planner."""
     signature: str
     """Key of the signature its prompts share."""
-    examples: list[dict[str, object]]
+    examples: list[dict[str, Any]]
     """A few of its rollouts, as records; never more than :data:`MAX_EXAMPLES`."""
     kinds: list[str]
     """Kinds of tool still to try, the best first."""
@@ -109,6 +112,8 @@ class AcquireState(FamilyTask, total=False):
 
     owner: str
     """Written by whoever claimed the family for this branch: owner of the claim, which the registrar gives back."""
+    kind: str | None
+    """Written by ``choose_kind``: the kind of tool being tried; None when none is left."""
     cost: Cost
     """Written by the writers and ``verifier_tester``: what the branch has used so far."""
     rejected: list[Rejected]
@@ -136,28 +141,45 @@ MAX_EXAMPLES = 32
 class GraphInput(TypedDict):
     """What a caller hands in."""
 
-    rollouts: list[dict[str, object]]
+    rollouts: list[dict[str, Any]]
     """Records as :func:`~rlar_graph.records.rollout_from` reads them."""
 
 
 class GraphOutput(TypedDict, total=False):
-    """What a caller gets back."""
+    """What a caller gets back: the scores, and everything that explains them.
+
+    The server shows of a node's update only what is listed here.
+    """
 
     scores: list[list[Scored]]
     """One list per rollout, one score per completion."""
+    plan: list[Decided]
+    """One decision per rollout."""
+    uncovered: list[str]
+    """Keys of the signatures no tool serves."""
+    tasks: list[FamilyTask]
+    """Families for which a tool was sought."""
+    missing: dict[str, str]
+    """For each signature without a tool, why there is none."""
+    outcomes: Annotated[list[FamilyOutcome], add]
+    """What came of each family."""
 
 
 class GraphState(TypedDict, total=False):
     """Everything the nodes share."""
 
-    rollouts: Required[list[dict[str, object]]]
+    rollouts: Required[list[dict[str, Any]]]
     """Written by the caller."""
     plan: list[Decided]
     """Written by the planner: one decision per rollout."""
     uncovered: list[str]
-    """Written by the planner: keys of the families no tool serves."""
+    """Written by the planner: keys of the signatures no tool serves and none is sought for now."""
+    tasks: list[FamilyTask]
+    """Written by the planner: families for which a tool is to be found now, one branch each."""
     missing: dict[str, str]
-    """Written by ``no_tool``: for each uncovered family, why there is no tool and what would change that."""
+    """Written by ``no_tool``: for each signature without a tool, why there is none and what would change that."""
+    outcomes: Annotated[list[FamilyOutcome], add]
+    """Written by the branches: what came of each family."""
     scores: list[list[Scored]]
     """Written by the scorer."""
 
@@ -167,6 +189,25 @@ class PlannerUpdate(TypedDict):
 
     plan: list[Decided]
     uncovered: list[str]
+    tasks: list[FamilyTask]
+
+
+class ClaimUpdate(TypedDict, total=False):
+    """The keys of ``claim``."""
+
+    owner: str
+    outcomes: list[FamilyOutcome]
+
+
+class ChooseKindUpdate(TypedDict):
+    """The keys of ``choose_kind``."""
+
+    kind: str | None
+    kinds: list[str]
+    draft: Draft | None
+    attempt: int
+    failures: list[str]
+    refused: str | None
 
 
 class NoToolUpdate(TypedDict):

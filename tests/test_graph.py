@@ -41,7 +41,7 @@ def test_every_update_is_plain_json(engine: Engine) -> None:
 def test_a_run_without_an_engine_opens_the_process_engine(tmp_path: Path) -> None:
     context = Context(registry_url=f"sqlite:///{tmp_path}/r.db")
     output = build_graph().invoke({"rollouts": [SUM]}, context=context)
-    assert set(output) == {"scores"}
+    assert set(output) == {"scores", "plan", "uncovered", "tasks", "outcomes"}
     assert output["scores"][0][0]["value"] == 1.0
 
 
