@@ -2,10 +2,11 @@ r"""Throughput of the maths verifier against math-verify in a plain process pool
 
     python benchmarks/maths.py [--pairs 2000] [--rounds 3] [--workers 2] [--json OUT]
 
-All are given the same pairs in the same run, each is timed ``--rounds`` times, and the median is reported. The pairs
-are generated: 40 % integers, 15 % decimals, 15 % fractions, 10 % radicals, 10 % polynomials, 5 % tuples, 5 % sets; half
-of the responses are wrong by construction; a response is about 840 characters; some have no box, or a cut one. Every
-verdict that differs from the construction, or between the two, is listed with who is right.
+All are given the same pairs in the same run; every round has pairs of its own, so that nothing is remembered from the
+last, and the median over the rounds is reported. The pairs are generated: 40 % integers, 15 % decimals, 15 % fractions,
+10 % radicals, 10 % polynomials, 5 % tuples, 5 % sets; half of the responses are wrong by construction; a response has
+about 840 characters; some have no box, or a cut one. Every verdict that differs from the construction, or between the
+two, is listed with who is right.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import random
 import statistics
 import sys
@@ -225,63 +227,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--json", type=Path, help="write the figures there")
     options = parser.parse_args(arguments)
-    rng = random.Random(SEED)
-    mixed = make_pairs(options.pairs, rng)
-    numeric = [pair for pair in mixed if pair.kind in NUMERIC and pair.right is not None]
-    grouped = grpo_batch(250, 8, rng)
-    batches = {
-        "mixed": [[pair] for pair in mixed],
-        "numeric": [[pair] for pair in numeric],
-        "GRPO 250 x 8": grouped,
-    }
     with (
         ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool,
         open_sandbox(workers=options.workers) as sandbox,
     ):
-        time_pool(pool, mixed[:64])
+        time_pool(pool, make_pairs(64, random.Random(0)))
         time_verifier(sandbox, [[Pair("warm", r"\sin x", r"\boxed{\cos x}", False)]] * 4)
-        figures, wrong = _measure(batches, pool, sandbox, options.rounds)
+        rounds = [_batches(options.pairs, random.Random(SEED + number)) for number in range(options.rounds)]
+        results = [_measure(name, [batches[name] for batches in rounds], pool, sandbox) for name in rounds[0]]
+    if time_trl([]) is None:
+        print("TRL is not installed: pip install 'rlar-graph[trl]' in an environment with torch adds its row")
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 1 if wrong else 0
+        options.json.write_text(json.dumps(dict(zip(rounds[0], results, strict=True)), indent=2) + "\n")
+    return 1 if any(figures["wrong"] for figures in results) else 0
+
+
+def _batches(pairs: int, rng: random.Random) -> dict[str, list[list[Pair]]]:
+    """Return the three batches of one round: the mix, numbers only, and a GRPO step."""
+    mixed = make_pairs(pairs, rng)
+    numeric = [pair for pair in make_pairs(pairs, rng) if pair.kind in NUMERIC and pair.right is not None]
+    return {
+        "mixed": [[pair] for pair in mixed],
+        "numeric": [[pair] for pair in numeric],
+        "GRPO 250 x 8": grpo_batch(250, 8, rng),
+    }
 
 
 def _measure(
-    batches: dict[str, list[list[Pair]]], pool: ProcessPoolExecutor, sandbox: Sandbox, rounds: int
-) -> tuple[dict[str, dict[str, float]], int]:
-    """Time each path on each batch, print the medians and every disagreement."""
-    figures: dict[str, dict[str, float]] = {}
-    wrong = 0
-    for name, groups in batches.items():
+    name: str, rounds: Sequence[list[list[Pair]]], pool: ProcessPoolExecutor, sandbox: Sandbox
+) -> dict[str, float]:
+    """Time each path on one kind of batch, print the medians and every disagreement."""
+    ours, theirs, trl, lines, wrong, size = [], [], [], [], 0, 0
+    for groups in rounds:
         pairs = [pair for group in groups for pair in group]
-        runs = [(time_verifier(sandbox, groups), time_pool(pool, pairs)) for _ in range(rounds)]
-        trl = time_trl(pairs)
-        ours, theirs = (len(pairs) / statistics.median(run[at][0] for run in runs) for at in (0, 1))
-        figures[name] = {
-            "pairs": len(pairs),
-            "ours_per_s": ours,
-            "pool_per_s": theirs,
-            "ratio": ours / theirs,
-        }
-        length = statistics.mean(len(pair.response) for pair in pairs)
-        print(f"{name}: {len(pairs)} pairs, mean {length:.0f} characters")
-        print(
-            f"  rlar-graph {ours:>10,.0f}/s   math-verify pool {theirs:>8,.0f}/s   ratio {ours / theirs:.1f}"
-        )
-        if trl is not None:
-            figures[name]["trl_per_s"] = len(pairs) / trl[0]
-            print(
-                f"  TRL accuracy_reward {len(pairs) / trl[0]:,.0f}/s   ratio {ours * trl[0] / len(pairs):.1f}"
-            )
-        (_, mine), (_, other) = runs[-1]
-        lines = disagreements(pairs, mine, other)
+        seconds, mine = time_verifier(sandbox, groups)
+        ours.append(len(pairs) / seconds)
+        seconds, other = time_pool(pool, pairs)
+        theirs.append(len(pairs) / seconds)
+        rewarded = time_trl(pairs)
+        if rewarded is not None:
+            trl.append(len(pairs) / rewarded[0])
+        lines += disagreements(pairs, mine, other)
         wrong += sum(
             pair.right is not None and value != pair.right for pair, value in zip(pairs, mine, strict=True)
         )
-        print(f"  verdicts that differ: {len(lines)}", *(f"    {line}" for line in lines), sep="\n")
-    if time_trl([]) is None:
-        print("TRL is not installed: pip install 'rlar-graph[trl]' in an environment with torch adds its row")
-    return figures, wrong
+        size += len(pairs)
+    rate, pool_rate = statistics.median(ours), statistics.median(theirs)
+    figures = {
+        "pairs": size,
+        "ours_per_s": rate,
+        "pool_per_s": pool_rate,
+        "ratio": rate / pool_rate,
+        "wrong": wrong,
+    }
+    print(f"{name}: {size} pairs in {len(rounds)} rounds, load average {os.getloadavg()[0]:.1f}")
+    print(
+        f"  rlar-graph {rate:>12,.0f}/s   math-verify pool {pool_rate:>8,.0f}/s   ratio {rate / pool_rate:.1f}"
+    )
+    if trl:
+        figures["trl_per_s"] = statistics.median(trl)
+        print(
+            f"  TRL accuracy_reward {figures['trl_per_s']:,.0f}/s   ratio {rate / figures['trl_per_s']:.1f}"
+        )
+    print(f"  verdicts that differ: {len(lines)}", *(f"    {line}" for line in lines), sep="\n")
+    return figures
 
 
 if __name__ == "__main__":

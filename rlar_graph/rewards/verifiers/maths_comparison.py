@@ -77,14 +77,20 @@ def _approximations(wanted: Shape, given: Shape) -> Ruling:
 
 
 def _halves(shape: Shape) -> list[Shape]:
-    """Return what an approximation says: the exact half, and the decimal one where it is near enough."""
+    r"""Return what an approximation says: the exact half, and the decimal one where it rounds an exact value.
+
+    ``1001 \approx 1000`` commits to one of two integers, not to both.
+    """
     if not isinstance(shape, Approximation):
         return [shape]
-    if isinstance(shape.exact, Quantity) and isinstance(shape.near, Quantity):
-        exact, near = shape.exact.value.approximate(), shape.near.value.approximate()
-        if exact is not None and near is not None and abs(exact - near) <= 0.005 * abs(exact):
-            return [shape.exact, shape.near]
-    return [shape.exact]
+    if not (isinstance(shape.exact, Quantity) and isinstance(shape.near, Quantity)):
+        return [shape.exact]
+    value, rational = shape.exact.value, shape.exact.value.rational()
+    exact, near = value.approximate(), shape.near.value.approximate()
+    is_whole = rational is not None and rational.denominator == 1
+    if exact is None or near is None or value.rounded or is_whole or not shape.near.value.rounded:
+        return [shape.exact]
+    return [shape.exact, shape.near] if abs(exact - near) <= 0.005 * abs(exact) else [shape.exact]
 
 
 def _quantities(wanted: Quantity, given: Quantity) -> Ruling:

@@ -19,11 +19,12 @@ _OPENING, _CLOSING = frozenset({"(", "[", "{", "\\{"}), frozenset({")", "]", "}"
 _EQUALS = frozenset({"="})
 _COMMAS = frozenset({",", ";", "and", "or"})
 _PERCENT = frozenset({"%", "percent", "percentage", "pct"})
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NO_UNITS = frozenset(
     (
         "or", "and", "not", "more", "less", "than", "half", "times", "plus", "minus", "dozen", "if", "when", "over",
-        "by", "of", "no", "is", "are", "to", "between", "either", "maybe",
+        "by", "of", "no", "is", "are", "to", "between", "either", "maybe", "but", "wrong", "incorrect", "except",
+        "without", "squared", "cubed", "factorial", "point", "halves", "thirds", "quarters",
     )
 )  # fmt: skip
 _SHORT_UNITS = frozenset(

@@ -44,6 +44,7 @@ _SAME = {
     "\\lt": "<", "\\gt": ">", "\\neq": "\\ne", "!=": "\\ne", "\\lbrace": "\\{", "\\rbrace": "\\}", "\\%": "%",
     "**": "^", "\\lbrack": "[", "\\rbrack": "]", "\\colon": ":", "\\vert": "|", "\\lvert": "|", "\\rvert": "|",
     "\\mid": "|", "\\implies": "=>", "\\varnothing": "\\emptyset", "\\land": "and", "\\lor": "or", "\\degree": "",
+    "\\langle": "(", "\\rangle": ")",
     "\\wedge": "and", "\\vee": "or", "\\simeq": "\\approx", "\\doteq": "\\approx",
 }  # fmt: skip
 _NOTHING = frozenset(
@@ -84,7 +85,7 @@ def tokenize(answer: str) -> list[Token]:
     for found in _TOKEN.finditer(answer):
         kind = found.lastgroup or ""
         if kind not in ("space", "degree"):
-            tokens += _token(kind, found[kind])
+            tokens += _letter_or_words(found) if kind == "text" else _token(kind, found[kind])
     while tokens and tokens[-1].text in (".", ",", ";", ":", "!"):
         if tokens[-1].text == "!" and len(tokens) > 1 and tokens[-2].kind != "word":
             break
@@ -110,8 +111,6 @@ def _token(kind: str, text: str) -> tuple[Token, ...]:
             return (Token("letter", text),)
         lower = text.lower()
         return (Token("command", "\\" + lower) if lower in _FUNCTIONS else Token("word", text),)
-    if kind == "text":
-        return _worded(text.replace("~", " ").strip())
     text = _SAME.get(text, text)
     if text in _NOTHING:
         return ()
@@ -120,11 +119,12 @@ def _token(kind: str, text: str) -> tuple[Token, ...]:
     return (Token("command" if text.startswith("\\") else "sign", text),)
 
 
-def _worded(text: str) -> tuple[Token, ...]:
-    r"""Return what stands in ``\\text{}`` or ``\\mathrm{}``: a function, a letter, a unit or words, or mathematics."""
+def _letter_or_words(found: re.Match[str]) -> tuple[Token, ...]:
+    r"""Return what ``\text{}``, ``\mathrm{}`` and their like hold: a function, a letter, a unit, words, mathematics."""
+    text = found["text"].replace("~", " ").strip()
     if text in _FUNCTIONS:
         return (Token("command", "\\" + text),)
-    if text in ("e", "i"):
+    if text in ("e", "i") or (len(text) == 1 and found[0].startswith(("\\mathbf", "\\mathit"))):
         return (Token("letter", text),)
     if any(map(str.isdigit, text)) and not _UNIT.fullmatch(text):
         return tuple(tokenize(text))
