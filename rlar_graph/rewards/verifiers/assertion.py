@@ -84,7 +84,8 @@ def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased
     committed = [commits(sentence, wanted, prompt, cased=cased) for sentence in said]
     if committed[-1]:
         if words(said[-1], cased=cased) != wanted:
-            return True
+            rivals = {sentence for sentence in said[:-1] if _frame(sentence) == _frame(said[-1]) != ()}
+            return len(rivals) < 2
         return not any(_is_bare(sentence) for sentence, own in zip(said, committed, strict=True) if not own)
     if not committed[0]:
         return False
@@ -139,6 +140,11 @@ def _leads_up(before: list[str], prompt: frozenset[str]) -> bool:
     while before and before[-1] in _ADVERBS:
         before = before[:-1]
     return bool(before) and before[-1] in _LINKS
+
+
+def has_hedge(text: str) -> bool:
+    """Tell whether a text leaves open, or denies, what it names."""
+    return _HEDGE.search(text) is not None or _DENIAL.search(text) is not None
 
 
 def has_doubt(text: str) -> bool:

@@ -153,7 +153,7 @@ def chosen_label(said: str, options: Options) -> str | None:
 def _concluded(line: str, options: Options) -> str | None:
     """Return the label a line settles on: by itself as a whole, or by its last sentence."""
     whole = read_choice(line[-4_000:], options)
-    if whole is not None:
+    if whole is not None or len(_named(line[-4_000:], {label.upper() for label, _ in options})) > 1:
         return whole
     sentence = line[-4_000:].rstrip(" .*_").rpartition(". ")[2]
     return read_choice(sentence, options) if len(sentence) < len(line) else None
@@ -181,12 +181,7 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
             found = _consistent(_known(label, labels), match.groups()[-1] or "", options)
             if found is not None or pattern is _SET_OFF:
                 return found
-    named = {
-        match[1].upper()
-        for pattern in (_CHOSEN, _CALLED_RIGHT, _LAST_WORD)
-        for match in pattern.finditer(text)
-        if match[1] != "a" and _known(match[1], labels) and not _denied(_clause_to(text, match))
-    }
+    named = _named(text, labels)
     if named:
         return _consistent(named.pop(), "", options) if len(named) == 1 else None
     mentioned = {label for label in _mentions(text) if _known(label, labels)}
@@ -195,6 +190,16 @@ def read_choice(text: str, options: Options, *, marked: bool = False) -> str | N
         return alone.pop() if len(alone) == 1 and not _denied(text) else None
     told = _by_text(text, options) if not mentioned else None
     return told if not alone or told in alone else None
+
+
+def _named(text: str, labels: set[str]) -> set[str]:
+    """Return the labels that a text calls chosen or right."""
+    return {
+        match[1].upper()
+        for pattern in (_CHOSEN, _CALLED_RIGHT, _LAST_WORD)
+        for match in pattern.finditer(text)
+        if match[1] != "a" and _known(match[1], labels) and not _denied(_clause_to(text, match))
+    }
 
 
 def _known(label: str, labels: set[str]) -> str | None:

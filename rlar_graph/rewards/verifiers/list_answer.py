@@ -48,12 +48,6 @@ _SEPARATORS = (
     re.compile(r"[;\n]"),
 )
 """What separates elements, widest first; the last is for elements with commas in them."""
-_LINK = re.compile(r":\s|\b(?:is|are|be|becomes|gives)\s", re.IGNORECASE)
-_UNSURE = re.compile(
-    r"\b(?:or|either|maybe|perhaps|might|may|could|possibl[ey]|not|never|isn['’]t|aren['’]t|reference|gold|given|input"
-    r"|original|expected|example|unsorted)\b",
-    re.IGNORECASE,
-)
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
@@ -128,15 +122,7 @@ def candidates(said: str) -> list[str]:
     answer = final_answer(said)
     if answer is not None and answer.form in MARKED:
         found.append(answer.text)
-    marked = marked_texts(said)
-    if marked or answer is None or answer.form in MARKED:
-        return found + marked
-    last = said.rstrip().rpartition("\n\n")[2]
-    sentence = last if len(last) <= 2_000 else ""
-    links = list(_LINK.finditer(sentence))
-    if links and not _UNSURE.search(sentence):
-        found.append(bare(sentence[links[0].end() :]))
-    return found
+    return found + marked_texts(said)
 
 
 def elements(value: object, *, like: Sequence[str] = ()) -> list[str]:

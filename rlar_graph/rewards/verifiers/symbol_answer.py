@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 
+from rlar_graph.rewards.verifiers.assertion import has_doubt, has_hedge
 from rlar_graph.rewards.verifiers.code_block import fenced_blocks
 from rlar_graph.rewards.verifiers.final_answer import final_answer
 from rlar_graph.rewards.verifiers.word_form import LONGEST, symbols
@@ -19,9 +20,10 @@ _MARKER = re.compile(
     r"[*_]{0,2}[:\s]{0,4}",
     re.IGNORECASE,
 )
-_NOT_THIS = re.compile(
-    r"\b(?:original|initial|input|given|unsorted|example|starting|expected|reference)\s$", re.I
+_OTHER = re.compile(
+    r"\b(?:original|initial|input|given|unsorted|example|starting|expected|reference)\b", re.I
 )
+_LINK = re.compile(r":\s|\b(?:is|are|be|was|becomes|gives)\s", re.IGNORECASE)
 _TAG = re.compile(r"</?answer>", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:wait|actually|scratch that|correction|sorry|mistake|or)\b", re.IGNORECASE)
 
@@ -29,6 +31,8 @@ _DOUBT = re.compile(r"\b(?:wait|actually|scratch that|correction|sorry|mistake|o
 def gives_symbols(said: str, reference: str) -> bool:
     """Tell whether what was said is, or is marked as, the reference."""
     target = _form(reference)
+    if not target:
+        return False
     if _form(said) == target or _form(bare(said)) == target:
         return True
     return any(_form(text) == target for text in marked_texts(said))
@@ -51,8 +55,9 @@ def marked_texts(said: str) -> list[str]:
     if tags:
         opening = tags[-2] if len(tags) > 1 and tags[-1][0].startswith("</") else tags[-1]
         return [bare(said[opening.end() : tags[-1].start() if opening is not tags[-1] else None])]
-    blocks = fenced_blocks(said)
-    if blocks and not said.rpartition("```")[2].strip():
+    blocks, tail = fenced_blocks(said), said.rpartition("```")[2]
+    if blocks and _MARKER.search(tail) is None and not has_doubt(tail):
+        # Two blocks may be the working and the answer; three are a list of candidates.
         return [blocks[-1].source] if len({block.source for block in blocks}) <= 2 else []
     answer = final_answer(said) if "boxed" in said else None
     if answer is not None and answer.form == "boxed":
@@ -60,9 +65,17 @@ def marked_texts(said: str) -> list[str]:
     markers = [
         marker
         for marker in _MARKER.finditer(said)
-        if not _NOT_THIS.search(said, max(0, marker.start() - 12), marker.start())
+        if not _OTHER.search(said, max(0, marker.start() - 12), marker.start())
     ]
     if not markers:
+        return _stated(said) if _MARKER.search(said) is None else []
+    # Three answers one after the other are a list of candidates.
+    answers = {
+        said[mark.end() : mark.end() + 80].partition("\n")[0]
+        for mark in markers
+        if mark[0][:6].lower() == "answer"
+    }
+    if len(answers) > 2:
         return []
     rest = said[markers[-1].end() :].strip()
     line, _, after_line = rest.partition("\n")
@@ -71,6 +84,20 @@ def marked_texts(said: str) -> list[str]:
     found += [line] if not _DOUBT.search(after_line) else []
     found += [paragraph] if not _DOUBT.search(after_paragraph) else []
     return [form for text in found for form in (text, bare(text))]
+
+
+def _stated(said: str) -> list[str]:
+    """Return what the last paragraph says that something is."""
+    paragraph = said.rpartition("\n\n")[2]
+    link = _LINK.search(paragraph)
+    if link is None or len(paragraph) > 2_000 or _is_other(paragraph[: link.end()]):
+        return []
+    return [bare(paragraph[link.end() :])]
+
+
+def _is_other(lead: str) -> bool:
+    """Tell whether the words before a link speak of something else than the answer, or leave it open."""
+    return has_hedge(lead) or _OTHER.search(lead) is not None
 
 
 def bare(text: str) -> str:
