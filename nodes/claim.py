@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
-import uuid
 
 from rlar_graph.engine import Engine
 from rlar_graph.state import AcquireState, ClaimUpdate
 
-LEASE_SECONDS = 900.0
-"""How long a claim holds without being renewed: longer than any one node takes, so that only the dead lose it."""
 POLL_SECONDS = 0.5
 
 
 def claim(state: AcquireState, engine: Engine) -> ClaimUpdate:
     """Claim the family for this branch; where another process has it, end the branch and say so."""
-    registry = engine.resources.registry
-    family, owner = state["family"], f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+    registry, family = engine.resources.registry, state["family"]
     deadline = time.monotonic() + engine.settings.acquire_wait_seconds
-    while not registry.claim(family, owner, LEASE_SECONDS):
+    while True:
+        owner = engine.leases.take(family)
+        if owner is not None:
+            return {"owner": owner}
         serving = registry.active(family)
         if serving is not None:
             tool = f"{serving.tool} v{serving.number}"
@@ -30,4 +28,3 @@ def claim(state: AcquireState, engine: Engine) -> ClaimUpdate:
             why = f"{registry.claimed_by(family)} is seeking a tool for it; its prompts abstain until then"
             return {"outcomes": [{"family": family, "tool": None, "why": why}]}
         time.sleep(POLL_SECONDS)
-    return {"owner": owner}

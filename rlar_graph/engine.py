@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rlar_graph.library import Library
 from rlar_graph.recorder import Recorder
@@ -15,6 +16,9 @@ from rlar_graph.routing.router import route
 from rlar_graph.scoring import Planned, plan_rollouts, score_planned
 from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score
+
+if TYPE_CHECKING:
+    from rlar_graph.registry.leases import Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,18 @@ class Engine:
         self.resources = Resources(settings)
         self.library = Library(self.resources)
         self.recorder = Recorder(self.resources)
+        self._leases: Leases | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def leases(self) -> Leases:
+        """The claims of this engine on families it seeks tools for, renewed while it lives."""
+        with self._lock:
+            if self._leases is None:
+                from rlar_graph.registry.leases import Leases
+
+                self._leases = Leases(self.resources.registry)
+            return self._leases
 
     def plan(self, rollouts: Sequence[Rollout]) -> list[Planned]:
         """Say which tool will score each rollout, and why.
@@ -93,6 +109,8 @@ class Engine:
         """Write what is due and end every process; may be called twice."""
         try:
             self.recorder.flush()
+            if self._leases is not None:
+                self._leases.close()
         finally:
             self.resources.close()
 

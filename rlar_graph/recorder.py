@@ -1,4 +1,4 @@
-"""What was scored, on its way to the registry: counters and sampled decisions, written together now and then.
+"""What was scored, on its way to the registry: counters, sampled decisions, drift, written together now and then.
 
 A registry transaction costs about half a millisecond; trainers that score one completion a call would pay it every
 time. So what is due is kept here and written at most once a second. A killed process loses that second's counters.
@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Sequence
 
+from rlar_graph.drift import DriftMonitor
 from rlar_graph.registry.records import Decision, Usage
 from rlar_graph.resources import Resources
 from rlar_graph.scoring import Planned
@@ -34,6 +35,14 @@ class Recorder:
         self._usage: list[Usage] = []
         self._decisions: list[Decision] = []
         self._due = time.monotonic() + FLUSH_SECONDS
+        self._monitor: DriftMonitor | None = None
+
+    @property
+    def monitor(self) -> DriftMonitor:
+        """What watches the tools for drift."""
+        if self._monitor is None:
+            self._monitor = DriftMonitor(self._resources.registry)
+        return self._monitor
 
     def record(
         self, plan: Sequence[Planned], scores: Sequence[Sequence[Score]], usage: Sequence[Usage]
@@ -49,6 +58,7 @@ class Recorder:
             if self._is_sampled(planned.rollout.prompt)
             for decision in _decisions(planned, row)
         ]
+        self.monitor.observe_batch(scores)
         with self._lock:
             self._usage += usage
             self._decisions += sampled
@@ -64,6 +74,8 @@ class Recorder:
             self._due = time.monotonic() + FLUSH_SECONDS
         if usage or decisions:
             self._resources.registry.record(merge(usage), decisions)
+        if self._monitor is not None:
+            self._monitor.look()
 
     def _is_sampled(self, prompt: str) -> bool:
         """Pick prompts by a hash, so that a replay keeps the same ones."""
