@@ -14,6 +14,8 @@ from functools import lru_cache
 
 LONGEST = 20_000
 """Characters beyond which a text is no short answer and matches nothing."""
+REMEMBERED = 500
+"""Characters up to which a text's words are kept: references, options and prompts come again, essays do not."""
 
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "“": '"', "”": '"', "–": "-", "—": "-", "−": "-", "‐": "-", "‑": "-"}
@@ -105,7 +107,6 @@ def clean(text: str) -> str:
     return shown.strip()
 
 
-@lru_cache(maxsize=4_096)
 def words(text: str, *, cased: bool = False) -> tuple[str, ...]:
     """Return the words of an answer in the form they are compared in; empty where there are none."""
     if len(text) > LONGEST:
@@ -122,6 +123,9 @@ def words(text: str, *, cased: bool = False) -> tuple[str, ...]:
     # What ends a phrase is no article, e.g. in "vitamin A".
     kept = [token for token in tokens[:-1] if token.casefold() not in _ARTICLES] + tokens[-1:]
     return tuple(_numbered(kept))
+
+
+_remembered = lru_cache(maxsize=4_096)(_words)
 
 
 def _without_accents(text: str) -> str:
