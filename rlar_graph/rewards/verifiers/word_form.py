@@ -111,6 +111,11 @@ def words(text: str, *, cased: bool = False) -> tuple[str, ...]:
     """Return the words of an answer in the form they are compared in; empty where there are none."""
     if len(text) > LONGEST:
         return ()
+    return _remembered(text, cased) if len(text) <= REMEMBERED else _words(text, cased)
+
+
+def _words(text: str, cased: bool) -> tuple[str, ...]:
+    """Do the work of :func:`words`."""
     text = (
         iso_dates(_without_accents(clean(text)))
         .replace("&", " and ")
