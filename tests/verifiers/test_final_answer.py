@@ -70,6 +70,7 @@ FOUND = [
     ("We add and get\n\\[ 3 + 4 = 7 \\]", "3 + 4 = 7", "display"),
     ("The answer is: Natalia sold 72 clips in May.", "72", "phrase"),
     ("#### Natalia sold 72 clips", "72", "hash"),
+    ("The answer is 1/2.\n\n**Answer:** $\\frac12$\n\n$\\boxed{0.5}$", "0.5", "boxed"),
     ("There are 12 eggs. He sells each for $2, so he makes $18.", "$18", "sentence"),
     ("We conclude that $f(x) = x^2$ for all $x$.", "$f(x) = x^2$", "sentence"),
     ("The solutions are x = 3 and x = -2.", "x = 3 and x = -2", "sentence"),

@@ -238,12 +238,7 @@ def _is_heading(text: str, position: int) -> bool:
 def _settled(text: str, found: list[FinalAnswer]) -> FinalAnswer | None:
     """Return the commitment that stands at the end: not one of an enumeration, not one withdrawn."""
     last = found[-1]
-    run = {_LOOSE.sub("", last.text)}
-    for before, after in zip(reversed(found[:-1]), reversed(found), strict=False):
-        if after.span[0] - before.span[1] > RUN_GAP:
-            break
-        run.add(_LOOSE.sub("", before.text))
-    if len(run) > 2:
+    if _enumerates(found):
         return None
     end = last.span[1]
     far = min(len(text), end + LONGEST)
@@ -257,3 +252,13 @@ def _settled(text: str, found: list[FinalAnswer]) -> FinalAnswer | None:
         if any(map(str.isalnum, value)) and len(value) <= 80:
             return FinalAnswer(value, "retraction", (corrections[0].start(), stop))
     return None if _WITHDRAWN.search(text, end, far) else last
+
+
+def _enumerates(found: list[FinalAnswer]) -> bool:
+    """Say whether the last commitments are a list of guesses: three different ones of a form, with nothing between."""
+    run: dict[Form, set[str]] = {found[-1].form: {_LOOSE.sub("", found[-1].text)}}
+    for before, after in zip(reversed(found[:-1]), reversed(found), strict=False):
+        if after.span[0] - before.span[1] > RUN_GAP:
+            break
+        run.setdefault(before.form, set()).add(_LOOSE.sub("", before.text))
+    return max(map(len, run.values())) > 2
