@@ -121,13 +121,18 @@ def _report(draft: Draft, text: str, *, admitted: bool) -> AdmissionReport:
 
 
 def _attempt(state: AcquireState, report: AdmissionReport | None) -> Attempt:
+    """Return what the branch came to: by its last tested draft, else by why there is none."""
     draft, cost = state.get("draft"), state.get("cost")
+    earlier = state.get("rejected")
+    if draft is None and earlier:
+        draft = earlier[-1]["draft"]
+        report = _report(draft, earlier[-1]["report"], admitted=False)
     outcome: AttemptOutcome = "refused"
     reason = state.get("refused") or "nothing was made"
     if report is not None:
         outcome = "admitted" if report.admitted else "rejected"
         reason = report.summary
-    kind = draft["kind"] if draft is not None else "none"
+    kind = draft["kind"] if draft is not None else state.get("kind") or "none"
     if cost is None:
         return Attempt(state["family"], kind, outcome, reason)
     return Attempt(state["family"], kind, outcome, reason, **cost)

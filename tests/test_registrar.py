@@ -21,6 +21,7 @@ from rlar_graph.nodes.registrar import registrar
 from rlar_graph.registry.store import Registry
 from rlar_graph.settings import Settings
 from rlar_graph.state import AcquireState, Draft, RegistrarUpdate
+from rlar_graph.types import Rollout
 
 FAMILY = "source:countdown"
 NAME = "verifier-countdown-1a2b3c4d"
@@ -133,6 +134,20 @@ def test_a_branch_that_made_nothing_leaves_an_attempt(engine: Engine) -> None:
     assert registry.tools() == ()
 
 
+def test_a_branch_that_ran_out_of_kinds_is_recorded_by_its_last_draft(engine: Engine) -> None:
+    early = [{"draft": draft(text), "report": report(False, text)} for text in ("one", "two")]
+    given = state(draft=None, refused="no rubric can decide", rejected=early, report=report(False, "two"))
+    assert outcome(engine, given)["why"] == "no rubric can decide"
+    registry = engine.resources.registry
+    assert states(registry) == ["rejected", "rejected"]
+    (attempt,) = registry.attempts(FAMILY)
+    assert (attempt.kind, attempt.outcome) == ("verifier", "rejected")
+    assert attempt.reason.startswith("failed true positives 0.5")
+    before = registry.revision()
+    outcome(engine, given)
+    assert (registry.revision(), len(registry.attempts(FAMILY))) == (before, 1)
+
+
 @pytest.mark.parametrize("passed", [True, False])
 def test_run_again_after_a_kill_it_changes_nothing(engine: Engine, passed: bool) -> None:
     given = drafted(
@@ -184,6 +199,13 @@ def test_a_report_of_another_draft_admits_nothing(engine: Engine) -> None:
     assert found["tool"] is None
     assert "the report is not of this draft" in found["why"]
     assert engine.resources.registry.tools() == ()
+
+
+def test_a_made_tool_cannot_take_the_name_of_a_built_in(engine: Engine) -> None:
+    engine.prepare([Rollout("What is 2 + 2?", (), reference="4")])
+    given = state(draft=draft("x", name="maths"), report=report(True, "x"), admitted=True)
+    assert "built-in" in outcome(engine, given)["why"]
+    assert states(engine.resources.registry, "maths") == ["active"]
 
 
 def test_a_claim_that_was_taken_over_admits_nothing(engine: Engine) -> None:

@@ -36,7 +36,7 @@ def adopt(
     Without ``promote`` it stays a candidate, and serves the keys once somebody promotes it.
 
     Raises:
-        RegistryError: The tool is of another kind.
+        RegistryError: The tool is of another kind, or a built-in one.
     """
     version = _measured(connection, database, spec, provenance, report, reason, who)
     if not version.admitted or version.state in ("quarantined", "rejected"):
@@ -59,6 +59,10 @@ def _measured(
     who: str,
 ) -> ToolVersion:
     """Return the version of this content with this report as its latest, unless it is quarantined."""
+    here = next(iter(versions.records(connection, spec.name)), None)
+    builtin = here is not None and any(each.provenance.author == "builtin" for each in here.versions)
+    if builtin and provenance.author != "builtin":
+        raise RegistryError(f"{spec.name!r} is the name of a built-in tool: use another")
     known = versions.by_content(connection, spec.name, spec.content_hash)
     if known is None:
         known = versions.add(connection, database, spec, provenance)
