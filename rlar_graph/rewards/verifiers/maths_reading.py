@@ -48,6 +48,8 @@ def read_shape(tokens: list[Token]) -> Shape:
         raise NotExact("nothing there")
     if is_words(tokens):
         return _words(tokens)
+    if len(tokens) > 1 and all(token.kind in ("number", "group") for token in tokens):
+        return Words(" ".join(token.text for token in tokens))  # a grid or sequence, which nobody multiplies
     tokens = _without_membership(tokens)
     tokens = _without_name(tokens)
     pieces = [piece for piece in split(tokens, {"\\approx"}) if piece]

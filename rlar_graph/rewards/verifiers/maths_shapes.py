@@ -51,10 +51,10 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """An answer that is no mathematics: a name, a day, a time."""
+    """An answer that is compared as text: a name, a day, a time, a grid of numerals."""
 
     text: str
-    """Letters and digits only, lower case."""
+    """Letters and digits only, lower case; the numerals of a grid or sequence with a space between."""
 
 
 @dataclass(frozen=True, slots=True)
