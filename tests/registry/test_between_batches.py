@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.drift import DriftMonitor
 from rlar_graph.engine import Engine
-from rlar_graph.registry import open_registry
+from rlar_graph.registry import Provenance, open_registry
 from rlar_graph.registry.store import Registry
+from rlar_graph.rewards.base import ToolSpec
 from rlar_graph.settings import Settings
-from rlar_graph.types import Rollout
+from rlar_graph.types import Rollout, Score
 
 SUMS = [Rollout(f"What is {n} + 2?", (f"{n + 2}", "no", f"{n}"), reference=f"{n + 2}") for n in range(20)]
 
@@ -90,3 +93,31 @@ def test_a_frozen_engine_goes_on_with_what_it_had(warm: Engine, other: Registry)
     warm.library.freeze()
     other.quarantine("maths", "it drifted")
     assert values(warm)[0] == [1.0, 0.0, 0.0]
+
+
+def test_versions_of_a_made_tool_change_between_batches_only(warm: Engine, other: Registry) -> None:
+    other.adopt(made(1.0), **adoption(1.0))
+    rollouts = [Rollout(f"Puzzle {n}", ("a", "b", "c"), data_source="puzzles") for n in range(5)]
+    plan = warm.plan(rollouts)
+    assert other.adopt(made(0.0), **adoption(0.0)).number == 2
+    assert said(warm.score(plan)) == {(1, 1.0)}
+    assert said(warm.score(warm.plan(rollouts))) == {(2, 0.0)}
+    other.rollback("verifier-puzzles", reason="worse")
+    assert said(warm.score(warm.plan(rollouts))) == {(1, 1.0)}
+
+
+def said(scores: list[list[Score]]) -> set[tuple[int | None, float | None]]:
+    return {(score.version, score.value) for row in scores for score in row}
+
+
+def made(value: float) -> ToolSpec:
+    return ToolSpec("verifier-puzzles", "verifier", f"Says {value}.")
+
+
+def adoption(value: float) -> Any:
+    return {
+        "source": f"def score(prompt, completion, reference, **evidence):\n    return {value}\n",
+        "provenance": Provenance("agent"),
+        "report": AdmissionReport("t", "verifier", "", False, {}, "", 0.0, (Check("contract", True),)),
+        "keys": ["source:puzzles"],
+    }
