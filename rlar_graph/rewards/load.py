@@ -15,7 +15,7 @@ from rlar_graph.routing.signature import AnswerType, Domain, Evidence, Signature
 from rlar_graph.sandbox.base import Limits, Sandbox
 
 VERIFIERS = "rlar_graph.rewards.verifiers"
-_OWN_IMPORT = re.compile(rb"^\s*from rlar_graph\.rewards\.verifiers\.(\w+) import", re.MULTILINE)
+_OWN_IMPORT = re.compile(rb"^\s*from (rlar_graph\.(?:rewards|routing)[\w.]*) import", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +185,13 @@ def _content_hash(builtin: Builtin, module: str, options: str) -> str:
 
 
 def _sources(module: str) -> dict[str, bytes]:
-    """Return the source of a verifier and of every verifier module it imports, directly or not."""
+    """Return the source of a verifier and of every module of ours below it that it imports, directly or not."""
     found: dict[str, bytes] = {}
-    waiting = [module]
+    waiting = [f"{VERIFIERS}.{module}"]
     while waiting:
         name = waiting.pop()
         if name not in found:
-            found[name] = resources.files(VERIFIERS).joinpath(f"{name}.py").read_bytes()
+            package, _, stem = name.rpartition(".")
+            found[name] = resources.files(package).joinpath(f"{stem}.py").read_bytes()
             waiting += [match.decode() for match in _OWN_IMPORT.findall(found[name])]
     return found
