@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rewards",),
     ("agreement", "probes"),
     ("admission", "made_evidence", "probe_making"),
-    ("candidates",),
+    ("candidates", "judge_checks"),
     ("writing", "proving"),
     ("sorting",),
     ("library", "planning"),
