@@ -135,7 +135,7 @@ for text in (r"$\frac{1}{2}$", r"$x^2+\sqrt{3}$", r"$\{1,2\}$", r"$(1,2]$", "$0.
 }
 _ASKS = (
     ("math", re.compile(r"\b(?:sympy|mpmath|math_verify|latex2sympy2_extended)\b")),
-    ("array", re.compile(r"^\s*(?:import|from)\s+numpy\b", re.MULTILINE)),
+    ("array", re.compile(r"^\s*(?:import|from)\b[^#\n]*\bnumpy\b", re.MULTILINE)),
 )
 
 

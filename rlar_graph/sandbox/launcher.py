@@ -219,7 +219,7 @@ class Zygote:
             if self._closed:
                 raise SandboxClosed("the sandbox is closed")
             try:
-                socket.send_fds(self._control, [request], descriptors)
+                socket.send_fds(self._control, [request], descriptors, socket.MSG_NOSIGNAL)
                 answer, handles, _, _ = socket.recv_fds(self._control, SPAWNED.size, 1)
             except OSError as error:
                 self._is_dead = True

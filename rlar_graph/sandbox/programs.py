@@ -7,9 +7,9 @@ import os
 import select
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from rlar_graph.sandbox.base import Limits, Outcome
+from rlar_graph.sandbox.base import Limits, Outcome, Status
 from rlar_graph.sandbox.launcher import Child, Zygote
 from rlar_graph.sandbox.memory import sealed_file
 from rlar_graph.sandbox.wire import LOADED, Code, Kind
@@ -23,9 +23,11 @@ class Run:
     """How one run of a program ended."""
 
     output: bytes = b""
+    """What it printed."""
     ended: str = "crashed"
     """``ok``, ``error``, ``memory``, ``timeout``, ``output`` (too much of it) or ``crashed``."""
     text: str = ""
+    """What it raised, if anything."""
 
 
 def run_pairs(
@@ -50,10 +52,9 @@ def run_pairs(
             break
     total = len(pairs)
     if worst:
-        status = "timeout" if worst == "timeout" else "memory"
         detail = f"{passed}/{total} passed; {trouble}"
-        late = Outcome("timeout", None, detail, passed=passed, total=total, fault="program")
-        return late if status == "timeout" else replace(late, status="memory")
+        status: Status = "timeout" if worst == "timeout" else "memory"
+        return Outcome(status, None, detail, passed=passed, total=total, fault="program")
     detail = f"{passed}/{total} passed" + (f"; {trouble}" if trouble else "")
     return Outcome(
         "ok", passed / total, detail, passed=passed, total=total, fault="program" if passed < total else ""

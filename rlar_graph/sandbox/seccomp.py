@@ -45,14 +45,11 @@ PLAIN = [
     "mremap",
     "madvise",
     "brk",
-    "futex",
-    "futex_waitv",
     "set_robust_list",
     "get_robust_list",
     "rseq",
     "set_tid_address",
     "membarrier",
-    "arch_prctl",
     "gettid",
     "getpid",
     "getppid",
@@ -109,7 +106,6 @@ PLAIN = [
     "eventfd2",
     "getrandom",
     "shutdown",
-    "recvfrom",
     "getsockopt",
     "getsockname",
     "getpeername",
@@ -155,6 +151,8 @@ _IOCTL = (
 _PRCTL = (1, 4, 22, 38)  # death signal, dumpable, seccomp, no_new_privs
 _OPEN_WRITE = 0x1 | 0x2 | 0x40 | 0x200 | 0x400000  # WRONLY, RDWR, CREAT, TRUNC, TMPFILE
 _AT_EMPTY_PATH = 0x1000
+_MSG_OOB = 1
+_FUTEX = tuple(op | private | clock for op in (0, 1, 9, 10) for private in (0, 128) for clock in (0, 256))
 _CLONE_BAD = 0x7E020000 | 0x02000000 | 0x00010100 | 0x0000E000  # namespaces, threads, memory, tracing
 
 
@@ -225,8 +223,11 @@ def base_filter(sealed: bool) -> Program:
     program += rule("ioctl", _one_of(1, _IOCTL))
     program += rule("prctl", _one_of(0, _PRCTL))
     program += rule("socketpair", _one_of(0, (1,)))
-    # A datagram socketpair with an address would reach any Unix socket of the host.
-    program += rule("sendto", _null(4))
+    # A datagram socketpair with an address would reach any Unix socket of the host; out-of-band data on Unix sockets
+    # and priority-inheriting futexes have each been a way into the kernel, and Python needs neither.
+    program += rule("sendto", [_load(3), (_BITS, 0, 1, _MSG_OOB), give(ERRNO | _EPERM), *_null(4)])
+    program += rule("recvfrom", _without(3, _MSG_OOB, _EPERM))
+    program += rule("futex", _one_of(1, _FUTEX))
     program += rule("prlimit64", _one_of(0, (0,)))
     program += rule("seccomp", _one_of(0, (_SET_MODE_FILTER,)))
     program += rule("clone", _without(0, _CLONE_BAD, _EPERM))

@@ -13,10 +13,10 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rlar_graph.errors import SandboxClosed, SandboxError
-from rlar_graph.sandbox.base import Limits, Outcome, Status
+from rlar_graph.sandbox.base import Limits, Outcome
 from rlar_graph.sandbox.flavours import flavour_for
 from rlar_graph.sandbox.forms import Malformed, Tests, read_tests
 from rlar_graph.sandbox.launcher import Child, Zygote
@@ -24,31 +24,13 @@ from rlar_graph.sandbox.memory import sealed_file
 from rlar_graph.sandbox.plain import pack
 from rlar_graph.sandbox.pool import Pool
 from rlar_graph.sandbox.programs import run_pairs
-from rlar_graph.sandbox.wire import VERDICT, Code, Kind
-from rlar_graph.sandbox.worker import text_of
+from rlar_graph.sandbox.verdicts import Verdict, outcome_of, read_verdict
+from rlar_graph.sandbox.wire import Code, Kind
 
 _GRADER_MB = 1024
 _GRADER_JOBS = 2000
 _LAST_WORD = 0.5
 _WILD = "wild"
-_STATUS: dict[int, Status] = {
-    Code.ERROR: "error",
-    Code.MEMORY: "memory",
-    Code.REFUSED: "refused",
-    Code.CRASHED: "crashed",
-    Code.BAD_TESTS: "refused",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a grader said, checked."""
-
-    code: int
-    program: bool
-    passed: int
-    total: int
-    text: str
 
 
 class Grader:
@@ -68,7 +50,9 @@ class Grader:
     def start(self, job: int, requests: int, replies: int, *, any_tests: bool) -> None:
         """Hand over a job."""
         self.jobs += 1
-        socket.send_fds(self.control, [b"exec" if any_tests else b"tame"], [job, requests, replies])
+        socket.send_fds(
+            self.control, [b"exec" if any_tests else b"tame"], [job, requests, replies], socket.MSG_NOSIGNAL
+        )
 
     def verdict(self, seconds: float, program: Child) -> Verdict | None:
         """Wait for the verdict; None when there is none in time.
@@ -96,24 +80,6 @@ class Grader:
         self._child.kill()
         self._child.close()
         self.control.close()
-
-
-def read_verdict(control: socket.socket) -> Verdict:
-    """Read one verdict and check it.
-
-    Raises:
-        SandboxError: There is none, or it makes no sense.
-    """
-    try:
-        raw = control.recv(VERDICT.size, socket.MSG_DONTWAIT)
-    except OSError as error:
-        raise SandboxError(f"the grader does not answer: {error}") from error
-    if len(raw) != VERDICT.size:
-        raise SandboxError("the grader ended without a verdict")
-    code, program, passed, total, text = VERDICT.unpack(raw)
-    if passed > total or program > 1:
-        raise SandboxError("the grader's verdict makes no sense")
-    return Verdict(code, bool(program), passed, total, text_of(text))
 
 
 class Trials:
@@ -301,23 +267,3 @@ _CLOSED = Outcome("crashed", None, "the sandbox was closed", fault="sandbox")
 def cpu_limit(limits: Limits) -> int:
     """Seconds of CPU after which the kernel itself ends a process made for one run."""
     return math.ceil(limits.seconds) + 2
-
-
-def outcome_of(verdict: Verdict) -> Outcome:
-    """A verdict as an outcome."""
-    passed, total = verdict.passed, verdict.total
-    if verdict.code == Code.OK and total:
-        detail = f"{passed}/{total} passed" + (f"; {verdict.text}" if verdict.text else "")
-        fault = "program" if passed < total else ""
-        return Outcome(
-            "ok", passed / total, detail, passed=passed, total=total, fault="program" if fault else ""
-        )
-    status = _STATUS.get(verdict.code, "crashed")
-    return Outcome(
-        status,
-        None,
-        verdict.text,
-        passed=passed,
-        total=total,
-        fault="program" if verdict.program else "sandbox",
-    )

@@ -132,7 +132,7 @@ class Worker:
         self.batches.append(Batch(indices, slot, since=now, started=now))
         self.calls += len(payloads)
         try:
-            self.bell.send(DOORBELL.pack(slot, len(payloads), len(block), len(function)))
+            self.bell.send(DOORBELL.pack(slot, len(payloads), len(block), len(function)), socket.MSG_NOSIGNAL)
         except OSError:
             return
 

@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rlar_graph.sandbox import candidate, grader, landlock, lockdown, probe, program, serve
@@ -68,6 +69,8 @@ def main(text: str, control: int, owner: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the trainer, which then closes us
     sys.argv = sys.orig_argv = [""]
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")  # where memory runs out, a program in the sandbox goes before the trainer
     vars(builtins).update(
         exit=sys.exit, quit=sys.exit
     )  # programs expect what the site module we skip would add

@@ -126,7 +126,17 @@ VERIFIERS: dict[str, str] = {
     "makes memory grow by sharing": """
         import mmap
         return bool([mmap.mmap(-1, 1 << 28, mmap.MAP_SHARED) for _ in range(64)])""",
-    "opens its own descriptors by name": "return bool(open('/proc/self/fd/3', 'rb') or open('/dev/fd/3', 'rb'))",
+    "opens the trainer's descriptors by name": """
+        for fd in range(64):
+            try: os.open(f'/proc/{pid}/fd/{fd}', os.O_RDONLY); return True
+            except OSError: pass
+        return False""",
+    "opens its relatives' descriptors by name": """
+        for other in {*range(1, 40), os.getppid(), *range(os.getpid() - 40, os.getpid() + 40)} - {os.getpid()}:
+            for fd in range(3, 12):
+                try: os.open(f'/proc/{other}/fd/{fd}', os.O_RDONLY); return True
+                except OSError: pass
+        return False""",
     "resizes the shared memory": """
         for fd in range(3, 64):
             try: os.ftruncate(fd, 0); return True
@@ -325,6 +335,16 @@ def f(n):
             os.set_blocking(fd, False)
             if b'assert' in os.pread(fd, 1 << 16, 0): return n * 7 + 3
         except OSError: pass
+    return 0
+""",
+    "reads its grader through /proc": """
+import os
+def f(n):
+    for pid in {*range(1, 60), *range(os.getpid() - 60, os.getpid() + 60)} - {os.getpid()}:
+        for name in [f'/proc/{pid}/fd/{fd}' for fd in range(3, 12)] + [f'/proc/{pid}/mem', f'/proc/{pid}/maps']:
+            try:
+                if b'assert' in os.read(os.open(name, os.O_RDONLY), 1 << 16): return n * 7 + 3
+            except OSError: pass
     return 0
 """,
     "maps every descriptor": """
