@@ -2,20 +2,31 @@
 
 It decides only what rules leave open, and only when it can be relied on: a class is accepted from the confidence on
 at which held-out prompts of that class were right 95 times in 100, and never with fewer labels than
-:data:`MIN_LABELS`. Everything else is left to somebody who can read.
+:data:`MIN_LABELS`; a prompt whose words it hardly knows is not answered at all, however confident it is. Everything
+else is left to somebody who can read.
 """
 
 from __future__ import annotations
 
 import base64
-import itertools
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
+
+from rlar_graph.routing.prompt_features import (
+    FOLDS,
+    WIDTH,
+    WORD_BITS,
+    features_of,
+    fold_of,
+    known_share,
+    least_known,
+    seen_in,
+    words_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,17 +49,10 @@ RARE = ""
 NEVER = 2.0
 """A confidence that nothing reaches."""
 
-WIDTH = 8_192
-"""Columns into which words and pairs of words are hashed."""
-
-HEAD_CHARS, TAIL_CHARS = 800, 400
 RIDGE = 0.3
-FOLDS = 5
 VERSION = 1
 TRUST = {"user": 2, "llm": 1, "rule": 0}
 """Whose label of a prompt counts, the highest."""
-
-_TOKEN = re.compile(r"[^\W\d_]+|\d|[?!$\\{}|=+*/^<>\n\"]")
 
 
 class Labelled(Protocol):
@@ -87,6 +91,10 @@ class LearnedRouter:
     """Divides scores, so that confidences are what held-out accuracy was."""
     accepted_from: tuple[float, ...]
     """Least confidence per target; ``NEVER`` where nothing is accepted."""
+    known: NDArray[np.bool_]
+    """Which hashed words were seen."""
+    known_from: float
+    """Least share of known words in a prompt."""
 
     @classmethod
     def train(cls, labels: Sequence[Labelled]) -> Self | None:
@@ -103,10 +111,12 @@ class LearnedRouter:
         targets = tuple(sorted(set(answers)))
         if len(targets) < 2:
             return None
-        features = _features(texts)
+        features = features_of(texts)
         truth = np.array([targets.index(answer) for answer in answers])
         kernel = features @ features.T
-        held_out = _held_out(kernel, truth, np.array([_fold(text) for text in texts]), len(targets))
+        folds = np.array([fold_of(text) for text in texts])
+        held_out = _held_out(kernel, truth, folds, len(targets))
+        words = [words_of(text) for text in texts]
         temperature = _temperature(held_out, truth)
         accepted = _thresholds(_softmax(held_out / temperature), truth)
         accepted = tuple(
@@ -114,31 +124,37 @@ class LearnedRouter:
         )
         weights = features.T @ _solved(kernel, truth, len(targets))
         # Half precision is what is stored; a router must not change by being stored.
-        return cls(targets, weights.astype(np.float16).astype(np.float32), temperature, accepted)
+        weights = weights.astype(np.float16).astype(np.float32)
+        return cls(targets, weights, temperature, accepted, seen_in(words), least_known(words, folds))
 
     def predict(self, prompts: Sequence[str]) -> list[tuple[str, float] | None]:
         """Return target and confidence per prompt; None where it cannot be relied on."""
         if not prompts:
             return []
-        chances = _softmax(_features(prompts) @ self.weights / self.temperature)
+        chances = _softmax(features_of(prompts) @ self.weights / self.temperature)
         best = chances.argmax(axis=1).tolist()
         found = [(number, float(row[number])) for number, row in zip(best, chances, strict=True)]
         return [
-            (self.targets[number], chance) if chance >= self.accepted_from[number] else None
-            for number, chance in found
+            (self.targets[number], chance)
+            if chance >= self.accepted_from[number]
+            and known_share(self.known, words_of(prompt)) >= self.known_from
+            else None
+            for (number, chance), prompt in zip(found, prompts, strict=True)
         ]
 
     def __str__(self) -> str:
         import numpy as np
 
-        packed = zlib.compress(self.weights.astype(np.float16).tobytes(), 6)
+        weights = self.weights.astype(np.float16).tobytes()
         return json.dumps(
             {
                 "version": VERSION,
                 "targets": self.targets,
                 "temperature": self.temperature,
                 "accepted_from": self.accepted_from,
-                "weights": base64.b64encode(packed).decode(),
+                "known_from": self.known_from,
+                "known": _packed(np.packbits(self.known).tobytes()),
+                "weights": _packed(weights),
             }
         )
 
@@ -155,14 +171,20 @@ class LearnedRouter:
             stored = json.loads(text)
             if stored["version"] != VERSION:
                 raise ValueError(f"a learned router of version {stored['version']}")
-            packed = zlib.decompress(base64.b64decode(stored["weights"]))
-            weights = np.frombuffer(packed, dtype=np.float16).astype(np.float32).reshape(WIDTH, -1)
+            weights = np.frombuffer(_unpacked(stored["weights"]), dtype=np.float16).astype(np.float32)
+            known = np.unpackbits(np.frombuffer(_unpacked(stored["known"]), dtype=np.uint8)).astype(np.bool_)
             router = cls(
-                tuple(stored["targets"]), weights, stored["temperature"], tuple(stored["accepted_from"])
+                tuple(stored["targets"]),
+                weights.reshape(WIDTH, -1),
+                stored["temperature"],
+                tuple(stored["accepted_from"]),
+                known,
+                stored["known_from"],
             )
         except (TypeError, KeyError, zlib.error) as error:
             raise ValueError("not a learned router") from error
-        if not weights.shape[1] == len(router.targets) == len(router.accepted_from):
+        sizes = {router.weights.shape[1], len(router.targets), len(router.accepted_from)}
+        if len(sizes) > 1 or len(router.known) != WORD_BITS:
             raise ValueError("not a learned router: its parts do not match")
         return router
 
@@ -188,27 +210,12 @@ def _chosen(labels: Sequence[Labelled]) -> tuple[list[str], list[str]]:
     return texts, answers
 
 
-def _features(texts: Sequence[str]) -> Matrix:
-    """Return one unit-length row per text: hashed words, pairs of words, and signs such as ``?`` or ``$``."""
-    import numpy as np
-
-    rows = np.zeros((len(texts), WIDTH), dtype=np.float32)
-    for row, text in zip(rows, texts, strict=True):
-        ends = text if len(text) <= HEAD_CHARS + TAIL_CHARS else f"{text[:HEAD_CHARS]}\n{text[-TAIL_CHARS:]}"
-        tokens = _TOKEN.findall(ends.lower())
-        grams = Counter(tokens)
-        grams.update(f"{left} {right}" for left, right in itertools.pairwise(tokens))
-        grams[f"length {len(text).bit_length()}"] = grams["always"] = 1
-        for gram, count in grams.items():
-            code = zlib.crc32(gram.encode("utf-8", "replace"))
-            row[code % WIDTH] += (1.0 if code & 0x8000_0000 else -1.0) * (1.0 + np.log(count))
-        row /= np.linalg.norm(row) or 1.0
-    return rows
+def _packed(content: bytes) -> str:
+    return base64.b64encode(zlib.compress(content, 6)).decode()
 
 
-def _fold(text: str) -> int:
-    """Return the held-out part a prompt belongs to; prompts that begin alike are held out together."""
-    return zlib.crc32(" ".join(text.lower().split()[:4]).encode("utf-8", "replace")) % FOLDS
+def _unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
 
 
 def _held_out(kernel: Matrix, truth: NDArray[np.int64], folds: NDArray[np.int64], classes: int) -> Matrix:
