@@ -6,7 +6,7 @@ All are given the same pairs in the same run; every round has pairs of its own, 
 last, and the median over the rounds is reported. The pairs are generated: 40 % integers, 15 % decimals, 15 % fractions,
 10 % radicals, 10 % polynomials, 5 % tuples, 5 % sets; half of the responses are wrong by construction; a response has
 about 840 characters; some have no box, or a cut one. Every verdict that differs from the construction, or between the
-two, is listed with who is right.
+two, is listed with who is right; a last batch holds notations on which the two are known to part.
 """
 
 from __future__ import annotations
@@ -40,6 +40,15 @@ FILLER = (
 )
 KINDS = {"integer": 40, "decimal": 15, "fraction": 15, "radical": 10, "polynomial": 10, "tuple": 5, "set": 5}
 NUMERIC = frozenset({"integer", "decimal", "fraction"})
+
+
+NOTATIONS = (
+    ("3/2", "1 1/2", True), ("1000", "1e3", True), (r"\frac{1}{1+i}", r"\frac{1-i}{2}", True), ("i", r"\sqrt{-1}", True),
+    (r"(3,\infty)", "x > 3", True), (r"\frac{1}{3}", r"33\frac{1}{3}\%", True), ("12", "twelve", True),
+    (r"\cos 60^\circ", "1/2", True), (r"0.\overline{3}", "1/3", True), ("28.5", r"28.5\%", True),
+    ("0.0000001", "0.0000002", False), ("0", "0 3 5", False), ("5 cm", r"5\text{ m}", False), ("42", "41 or 42", False),
+)  # fmt: skip
+"""(reference, answer, same?)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +259,9 @@ def _batches(pairs: int, rng: random.Random) -> dict[str, list[list[Pair]]]:
         "mixed": [[pair] for pair in mixed],
         "numeric": [[pair] for pair in numeric],
         "GRPO 250 x 8": grpo_batch(250, 8, rng),
+        "notations": [
+            [Pair("notation", left, f"It is $\\boxed{{{right}}}$.", same)] for left, right, same in NOTATIONS
+        ],
     }
 
 

@@ -236,7 +236,7 @@ def _drop_units(tokens: list[Token]) -> tuple[str, int]:
         is_unit = token.kind == "text" or (token.kind == "word" and (len(word) > 2 or word in _SHORT_UNITS))
         if not is_unit:
             break
-        if word in _NO_UNITS:
+        if not _NO_UNITS.isdisjoint(word.split()):
             raise NotExact(f"{word!r} is no unit")
         if word in _SCALES:
             scale += _SCALES[word]
