@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rlar_graph.cli import gate
 from rlar_graph.cli.console import console
 from rlar_graph.cli.options import JsonOption, RegistryOption, settings_from
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Look at the reward tools of a registry, and change which of them score.", no_args_is_help=True
 )
+app.command("test")(gate.retest)
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the tool.")]
 NumberArgument = Annotated[int, typer.Argument(help="Number of the version.", min=1)]
@@ -139,28 +141,6 @@ def history(
     with _open(registry) as store:
         for line in lines(store, name, as_json=json_):
             typer.echo(line)
-
-
-@app.command("test")
-def retest(
-    name: NameArgument,
-    probes: Annotated[
-        Path | None, typer.Option("--probes", help="Labelled completions to add (.jsonl).")
-    ] = None,
-    registry: RegistryOption = None,
-) -> None:
-    """Run a tool through the admission gate again on this machine; exit code 1 if it fails."""
-    from rlar_graph.admission import admit
-    from rlar_graph.engine import Engine
-    from rlar_graph.probes import load_probes, load_table
-
-    with Engine(settings_from(registry)) as engine:
-        tool = engine.library.load(name)
-        cases = [*load_table(name), *(load_probes(str(probes)) if probes else ())]
-        report = admit(tool, cases)
-    typer.echo(report.render())
-    if not report.admitted:
-        raise typer.Exit(1)
 
 
 @app.command()

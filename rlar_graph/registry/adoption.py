@@ -41,7 +41,7 @@ def adopt(
     version = _measured(connection, database, spec, provenance, report, reason, who)
     if not version.admitted or version.state in ("quarantined", "rejected"):
         return version
-    _want(connection, database, version, keys)
+    want(connection, database, version, keys)
     if version.state != "active" and promote:
         version = lifecycle.promote(connection, version.tool, version.number, reason, who)
     if version.state == "active":
@@ -78,7 +78,8 @@ def _measured(
     return lifecycle.readmit(connection, known.tool, known.number, report, reason, who)
 
 
-def _want(connection: sa.Connection, database: Database, version: ToolVersion, keys: Sequence[str]) -> None:
+def want(connection: sa.Connection, database: Database, version: ToolVersion, keys: Sequence[str]) -> None:
+    """Note the keys that a version is to serve once it is promoted."""
     row = versions.version_id(connection, version.tool, version.number)
     rows = [{"version_id": row, "key": key} for key in sorted(set(keys))]
     if rows:
@@ -114,10 +115,11 @@ def awaiting(connection: sa.Connection, keys: Sequence[str]) -> dict[str, ToolVe
         .where(version_rows.c.state == "candidate", wanted.c.key.in_(keys))
         .order_by(version_rows.c.id)
     )
-    return {
+    found = {
         row.key: versions.by_number(connection, row.name, row.number)
         for row in connection.execute(query).all()
     }
+    return {key: version for key, version in found.items() if version.admitted}
 
 
 def check_claims(connection: sa.Connection, database: Database, keys: Sequence[str], owner: str) -> None:

@@ -240,6 +240,8 @@ def take(
     version = versions.add(connection, database, identity, provenance)
     reason = f"imported from {path}" + (", its reports taken at their word" if trusted else "")
     versions.note(connection, version.tool, "imported", reason, who, version=version.number)
+    free = [key for key in offer.keys if versions.bound_tool(connection, key) is None]
+    adoption.want(connection, database, version, free)
     if trusted:
         version = _trust(connection, database, offer, version, reason, who)
     return ImportedTool(version, True, offer.keys)

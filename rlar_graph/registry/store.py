@@ -331,7 +331,8 @@ class Registry(Workshop):
         """Take in the tools of an exported file: all of them, or none if anything is wrong with it.
 
         They arrive as candidates, whatever the file says of them, and must pass the gate here before they can
-        be promoted. Nothing this registry has is changed by it. ``trusted`` says that you take the file's
+        be promoted, which lets them serve the keys that were free. Nothing this registry has is changed by it, but
+        that a trusted file adds probes to families. ``trusted`` says that you take the file's
         reports at their word: admitted tools can then be promoted, and keys that nothing serves yet are bound.
 
         Raises:

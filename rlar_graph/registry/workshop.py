@@ -91,8 +91,8 @@ class Workshop:
         with self._database.writing() as connection:
             return kept_probes.keep(connection, self._database, family, checked)
 
-    def tool_probes(self, name: str) -> tuple[KeptProbe, ...]:
-        """Return the probes to run a tool through the gate with: those of all its families, and those it came with.
+    def keys(self, name: str) -> tuple[str, ...]:
+        """Return the family and signature keys a tool serves, and those a candidate of it was made for.
 
         Raises:
             UnknownTool: There is no such tool.
@@ -101,9 +101,17 @@ class Workshop:
             versions.tool_id(connection, name)
             (record,) = versions.records(connection, name)
             awaited = [adoption.wanted_keys(connection, version) for version in record.versions]
-            keys = dict.fromkeys([*record.bindings, *chain(*awaited), portable_evidence.own_key(name)])
-            kept = {probe.body: probe for key in keys for probe in kept_probes.of_family(connection, key)}
-            return tuple(kept.values())
+            return tuple(dict.fromkeys([*record.bindings, *chain(*awaited)]))
+
+    def tool_probes(self, name: str) -> tuple[KeptProbe, ...]:
+        """Return the probes to run a tool through the gate with: those of all its families, and those it came with.
+
+        Raises:
+            UnknownTool: There is no such tool.
+        """
+        keys = (*self.keys(name), portable_evidence.own_key(name))
+        kept = {probe.body: probe for key in keys for probe in self.kept_probes(key)}
+        return tuple(kept.values())
 
     def claim(self, family: str, owner: str, seconds: float) -> bool:
         """Claim the acquisition for a family; the owner's own claim is renewed.

@@ -70,7 +70,7 @@ def test_probes_that_are_not_trusted_hold_only_the_tool_they_came_with(
     registry.import_(tmp_path / "tools.json")
     assert registry.kept_probes(KEY) == (mine,)
     assert registry.families() == ()
-    assert registry.tool_probes("puzzle") == PROBES
+    assert registry.tool_probes("puzzle") == (mine, *PROBES)
     registry.import_(tmp_path / "tools.json", trusted=True)
     assert registry.kept_probes(KEY) == (mine, *PROBES)
 

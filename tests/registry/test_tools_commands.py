@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rlar_graph.admission import AdmissionReport, Check
-from rlar_graph.registry import Attempt, Provenance, open_registry
+from rlar_graph.registry import Attempt, KeptProbe, Provenance, open_registry
 from rlar_graph.registry.store import Registry
 from rlar_graph.rewards.base import ToolSpec
 
@@ -99,3 +99,53 @@ def test_history_says_why_each_change_happened(url: str, tmp_path: Path) -> None
     assert "no endpoint" in tools("history", cwd=tmp_path).stdout
     rows = [json.loads(line) for line in tools("history", "--json", cwd=tmp_path).stdout.splitlines()]
     assert {row["action"] for row in rows} >= {"registered", "attempted", "quarantined", "drift:reacquire"}
+
+
+EVEN = """
+def score(prompt, completion, reference, **evidence):
+    return 1.0 if completion.strip() in ("0", "2", "4", "6", "8") else 0.0
+"""
+
+
+def even_probes() -> list[KeptProbe]:
+    said = [("good", f"{' ' * (n // 5)}{n % 5 * 2}") for n in range(25)]
+    said += [("bad", f"{' ' * (n // 5)}{n % 5 * 2 + 1}") for n in range(25)]
+    said += [
+        ("hostile", text)
+        for text in ("", ".", "Solution:", "yes", "0 1 2", "I say 4", "4!", "#", "-", "two", "x" * 99)
+    ]
+    return [
+        KeptProbe(
+            json.dumps({"prompt": "Say an even digit.", "completion": text, "expect": expect}),
+            True,
+            "user",
+            expect,
+        )
+        for expect, text in said
+    ]
+
+
+def test_another_team_runs_the_gate_again_and_approves(url: str, tmp_path: Path) -> None:
+    with open_registry("sqlite://") as theirs:
+        theirs.keep_probes(KEY, even_probes())
+        adopt(theirs, EVEN)
+        theirs.export(tmp_path / "tools.json")
+    assert tools("import", "tools.json", cwd=tmp_path).returncode == 0
+    assert tools("approve", NAME, cwd=tmp_path).returncode == 1, "nothing scores that was not measured here"
+    done = tools("test", NAME, "--keep", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "25 good, 25 bad, 11 hostile" in done.stdout
+    approved = tools("approve", NAME, cwd=tmp_path)
+    assert approved.stdout == f"{NAME} v1 is active; it serves {KEY}\n"
+    with open_registry(url) as registry:
+        wrong = [
+            KeptProbe(probe.body.replace('"good"', '"bad"'), True, "user", "bad")
+            for probe in even_probes()[:8]
+        ]
+        body = [probe.body.replace("Say an even", "Now say an odd") for probe in wrong]
+        registry.keep_probes(KEY, [KeptProbe(text, True, "audit", "bad") for text in body])
+    failed = tools("test", NAME, "--keep", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert "FAIL  true negatives" in failed.stdout
+    assert tools("list", cwd=tmp_path).stdout.count("quarantined") == 1
+    assert tools("test", NAME, "--version", "7", cwd=tmp_path).returncode == 1
