@@ -1,20 +1,52 @@
-"""The planner: routes each rollout and looks its tool up in the registry."""
+"""The planner: routes each rollout, looks its tool up, and hands out the families that a tool is to be sought for."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rlar_graph.engine import Engine
+from rlar_graph.planning import kinds
 from rlar_graph.records import rollout_from
+from rlar_graph.routing.signature import Signature
 from rlar_graph.scoring import Planned
-from rlar_graph.state import Decided, GraphState, PlannerUpdate
+from rlar_graph.state import MAX_EXAMPLES, Decided, FamilyTask, GraphState, PlannerUpdate
 
 EXCERPT_CHARS = 120
 
 
 def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
-    """Decide for each rollout which tool scores it, and collect the signatures that no tool serves."""
-    plan = engine.plan([rollout_from(record) for record in state["rollouts"]])
-    uncovered = {planned.route.signature.key for planned in plan if isinstance(planned.tool, str)}
-    return {"plan": [_decided(planned) for planned in plan], "uncovered": sorted(uncovered), "tasks": []}
+    """Decide which tool scores each rollout; families that none serves become tasks, where there are means for it."""
+    records = state["rollouts"]
+    rollouts = [rollout_from(record) for record in records]
+    engine.planner.decide(rollouts)
+    plan = engine.plan(rollouts)
+    open_ = [index for index, planned in enumerate(plan) if isinstance(planned.tool, str)]
+    tasks = _tasks(open_, plan, records, engine) if engine.may_acquire else []
+    sought = {task["signature"] for task in tasks}
+    uncovered = {plan[index].route.signature.key for index in open_} - sought
+    return {"plan": [_decided(planned) for planned in plan], "uncovered": sorted(uncovered), "tasks": tasks}
+
+
+def _tasks(
+    open_: Sequence[int], plan: Sequence[Planned], records: Sequence[dict[str, object]], engine: Engine
+) -> list[FamilyTask]:
+    """Return a task for each family that may get a tool and was not tried before."""
+    rollouts = [plan[index].rollout for index in open_]
+    routes = [plan[index].route for index in open_]
+    tasks: list[FamilyTask] = []
+    for family, members in engine.planner.families(rollouts, routes).items():
+        signature = routes[members[0]].signature
+        tried = kinds(Signature.parse(signature.key), family)
+        if tried and not engine.was_tried(family):
+            examples = [records[open_[member]] for member in members[:MAX_EXAMPLES]]
+            task: FamilyTask = {
+                "family": family,
+                "signature": signature.key,
+                "examples": examples,
+                "kinds": list(tried),
+            }
+            tasks.append(task)
+    return tasks
 
 
 def _decided(planned: Planned) -> Decided:

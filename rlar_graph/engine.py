@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Self
 from rlar_graph.library import Library
 from rlar_graph.recorder import Recorder
 from rlar_graph.resources import Resources
-from rlar_graph.routing.router import route
 from rlar_graph.scoring import Planned, plan_rollouts, score_planned
 from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score
 
 if TYPE_CHECKING:
+    from rlar_graph.planning import Planner
     from rlar_graph.registry.leases import Leases
 
 
@@ -65,6 +65,7 @@ class Engine:
         self.library = Library(self.resources)
         self.recorder = Recorder(self.resources)
         self._leases: Leases | None = None
+        self._planner: Planner | None = None
         self._lock = threading.Lock()
 
     @property
@@ -77,30 +78,53 @@ class Engine:
                 self._leases = Leases(self.resources.registry)
             return self._leases
 
+    @property
+    def planner(self) -> Planner:
+        """What decides where rollouts go beyond the rules, and which families there are."""
+        with self._lock:
+            if self._planner is None:
+                from rlar_graph.planning import Planner
+
+                self._planner = Planner(self.resources)
+            return self._planner
+
+    @property
+    def may_acquire(self) -> bool:
+        """Whether new tools can be made: there is a language model, and the registry is not frozen."""
+        return self.settings.llm_base_url is not None and not self.resources.registry.frozen
+
+    def was_tried(self, family: str) -> bool:
+        """Say whether a tool was sought for a family before, in vain, and nothing has changed since."""
+        registry = self.resources.registry
+        if any(family in entry.keys for entry in registry.reacquisitions()):
+            return False
+        return bool(registry.attempts(family))
+
     def plan(self, rollouts: Sequence[Rollout]) -> list[Planned]:
         """Say which tool will score each rollout, and why.
 
         Raises:
-            InputError: A rollout has no completions.
             RegistryError: The registry cannot be opened or read.
         """
         return plan_rollouts(rollouts, self.library)
 
     def score(self, plan: Sequence[Planned]) -> list[list[Score]]:
-        """Score what :meth:`plan` returned, and keep count of it in the registry."""
+        """Score what :meth:`plan` returned, and keep count of it in the registry.
+
+        Raises:
+            InputError: A rollout has no completions.
+        """
         scores, usage = score_planned(plan, self.settings.max_completion_chars)
         self.recorder.record(plan, scores, usage)
         return scores
 
     def prepare(self, rollouts: Sequence[Rollout]) -> PrepareReport:
         """Look up, and admit where needed, the tools for a data set; completions are not needed."""
-        self.library.refresh()
         counts: Counter[tuple[str, str | None, str | None]] = Counter()
-        for rollout in rollouts:
-            signature = route(rollout).signature
-            found = self.library.find(rollout, signature)
+        for planned in self.plan(rollouts):
+            found = planned.tool
             tool, missing = (None, found) if isinstance(found, str) else (found.label, None)
-            counts[signature.key, tool, missing] += 1
+            counts[planned.route.signature.key, tool, missing] += 1
         return PrepareReport(
             tuple(Prepared(key, count, tool, missing) for (key, tool, missing), count in counts.most_common())
         )

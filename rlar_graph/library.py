@@ -17,12 +17,12 @@ from rlar_graph.probes import load_table
 from rlar_graph.registry.records import Provenance, ToolVersion
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.load import Builtin, builtin_for, builtin_named, load_builtin, load_registered
+from rlar_graph.routing.family import FamilyIndex, source_key
 from rlar_graph.routing.signature import Evidence, Signature
 from rlar_graph.types import Rollout
 
 if TYPE_CHECKING:
     from rlar_graph.resources import Resources
-    from rlar_graph.routing.family import FamilyIndex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +74,6 @@ class Library:
         served = registry.resolve([record.key for record in records]) if records else {}
         if not served:
             return None
-        from rlar_graph.routing.family import FamilyIndex
 
         return FamilyIndex([record for record in records if record.key in served])
 
@@ -89,7 +88,7 @@ class Library:
             rollout: The rollout; its ``data_source``, else the template of its prompt, names its family.
             signature: What its prompt needs.
         """
-        key = (self.family_of(rollout), signature)
+        key = (self.family_of(rollout, signature), signature)
         found = self._found.get(key)
         if found is None:
             with self._lock:
@@ -97,12 +96,12 @@ class Library:
                 self._found[key] = found
         return found
 
-    def family_of(self, rollout: Rollout) -> str | None:
-        """Return the registry key of a rollout's family, or None where it belongs to none that is known."""
+    def family_of(self, rollout: Rollout, signature: Signature) -> str | None:
+        """Return the registry key of a rollout's family, or None where it belongs to none that a tool serves."""
         if rollout.data_source is not None:
-            return f"source:{rollout.data_source}"
+            return source_key(rollout.data_source)
         families = self._families
-        return None if families is None else families.match(rollout.prompt)
+        return None if families is None else families.match(rollout.prompt, signature)
 
     def load(self, name: str) -> RewardTool:
         """Return a built-in by name, whether or not it serves anything.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from rlar_graph.acquisition import Acquisition
 from rlar_graph.engine import Engine, PrepareReport
 from rlar_graph.errors import InputError
 from rlar_graph.records import rollout_from, rollouts_from_columns
@@ -34,6 +35,7 @@ class AgentReward:
         self.settings = settings if settings is not None else Settings.load()
         self.__name__ = "rlar"  # trainers name their log columns after it
         self._engine = Engine(self.settings)
+        self._acquisition = Acquisition(self._engine)
 
     def __call__(
         self,
@@ -76,7 +78,11 @@ class AgentReward:
             InputError: A record cannot be read, or a rollout has no completions.
             RegistryError: The registry cannot be opened or read.
         """
-        return self._engine.score(self.plan(rollouts))
+        found = _rollouts(rollouts)
+        plan = self._engine.plan(found)
+        if self._engine.may_acquire and self._acquisition.seek(plan):
+            plan = self._engine.plan(found)
+        return self._engine.score(plan)
 
     async def ascore(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[list[Score]]:
         """Score rollouts without blocking the event loop; see :meth:`score`."""
@@ -95,7 +101,9 @@ class AgentReward:
         Returns:
             Which signatures are served, by which tool, and why others are not.
         """
-        return self._engine.prepare(_rollouts(rollouts))
+        found = _rollouts(rollouts)
+        self._acquisition.prepare(self._engine.plan(found))
+        return self._engine.prepare(found)
 
     def freeze(self) -> None:
         """Use the tools that are active now from here on; prompts they do not serve abstain."""

@@ -34,21 +34,17 @@ class Planned:
 
 
 def plan_rollouts(rollouts: Sequence[Rollout], library: Library) -> list[Planned]:
-    """Route each rollout and look its tool up.
+    """Route each rollout and look its tool up; completions are not needed for that.
 
     Raises:
-        InputError: A rollout has no completions.
         RegistryError: The registry cannot be read.
     """
     library.refresh()
-    plan = []
-    for number, rollout in enumerate(rollouts, 1):
-        if not rollout.completions:
-            where = f"rollout {number}" + (f" ({rollout.id})" if rollout.id else "")
-            raise InputError(f"{where} has no completions to score", field="completions")
-        way = route(rollout)
-        plan.append(Planned(rollout, way, library.find(rollout, way.signature)))
-    return plan
+    routes = map(route, rollouts)
+    return [
+        Planned(rollout, way, library.find(rollout, way.signature))
+        for rollout, way in zip(rollouts, routes, strict=True)
+    ]
 
 
 def score_planned(plan: Sequence[Planned], max_chars: int) -> tuple[list[list[Score]], list[Usage]]:
@@ -60,7 +56,14 @@ def score_planned(plan: Sequence[Planned], max_chars: int) -> tuple[list[list[Sc
 
     Returns:
         Scores in the shape of the rollouts, and what was asked of each tool.
+
+    Raises:
+        InputError: A rollout has no completions.
     """
+    for number, planned in enumerate(plan, 1):
+        if not planned.rollout.completions:
+            where = f"rollout {number}" + (f" ({planned.rollout.id})" if planned.rollout.id else "")
+            raise InputError(f"{where} has no completions to score", field="completions")
     scores: list[list[Score]] = [[] for _ in plan]
     by_tool: dict[Loaded, list[int]] = {}
     for index, planned in enumerate(plan):

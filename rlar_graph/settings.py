@@ -73,6 +73,14 @@ class Settings(BaseSettings):
         default=3, ge=1, le=16, description="Independent verifiers written for one family."
     )
     writer_rounds: int = Field(default=3, ge=1, le=16, description="Drafts of one verifier, repairs included.")
+    acquire: str = Field(
+        default="wait",
+        pattern="^(wait|background|prepare)$",
+        description="When tools are sought: a call waits for them, they come in the background, or only prepare().",
+    )
+    acquire_wait_seconds: float = Field(
+        default=0.0, ge=0, description="Wait for another process that seeks the same tool; 0 abstains at once."
+    )
     review: bool = Field(default=False, description="Leave new tools as candidates until a person approves them.")
 
     @classmethod

@@ -46,7 +46,7 @@ def test_a_run_without_an_engine_opens_the_process_engine(tmp_path: Path) -> Non
 
 
 def test_the_document_shows_the_compiled_graph(engine: Engine) -> None:
-    drawing = build_graph(engine).get_graph().draw_mermaid()
+    drawing = build_graph(engine).get_graph(xray=True).draw_mermaid()
     assert drawing.strip() in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 

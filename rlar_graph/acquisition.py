@@ -1,0 +1,125 @@
+"""Acquisition: when tools are sought for prompts that none serves, by one run of the graph for many of them.
+
+A prompt is looked at once per process. What came of a family is remembered in the registry, so that a second pass
+over the same data asks no language model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import fields
+
+from rlar_graph.engine import Engine
+from rlar_graph.errors import RlarError
+from rlar_graph.scoring import Planned
+from rlar_graph.state import FamilyOutcome
+from rlar_graph.types import Rollout
+
+log = logging.getLogger(__name__)
+
+POOL_ROLLOUTS = 2_000
+"""Rollouts without a tool that are kept to find families among; the oldest make room."""
+
+
+class Acquisition:
+    """Seeks tools for an engine. Safe to share between threads; one graph run at a time.
+
+    Args:
+        engine: The engine whose prompts are to be served.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._running = threading.Lock()
+        self._lock = threading.Lock()
+        self._pool: dict[str, Rollout] = {}
+        self._behind: threading.Thread | None = None
+
+    def seek(self, plan: Sequence[Planned]) -> bool:
+        """Seek tools for what a plan leaves without, as the settings say.
+
+        Returns:
+            True when there may be tools now that there were not before: plan again.
+        """
+        how = self._engine.settings.acquire
+        if how == "prepare" or not self._engine.may_acquire or not self._take(plan):
+            return False
+        if how == "wait":
+            return any(outcome["tool"] for outcome in self.run())
+        self._start()
+        return False
+
+    def prepare(self, plan: Sequence[Planned]) -> list[FamilyOutcome]:
+        """Seek tools for what a plan leaves without, now, and return what came of each family."""
+        if not self._engine.may_acquire:
+            return []
+        self._take(plan)
+        return self.run()
+
+    def run(self) -> list[FamilyOutcome]:
+        """Run the graph on the rollouts kept, and return what came of each family tried."""
+        from rlar_graph.graph import build_graph
+
+        with self._running:
+            with self._lock:
+                records = [_record(rollout) for rollout in self._pool.values()]
+            if not records:
+                return []
+            graph = build_graph(self._engine, scoring=False)
+            outcomes: list[FamilyOutcome] = graph.invoke({"rollouts": records}).get("outcomes", [])
+        for outcome in outcomes:
+            log.info("family %s: %s (%s)", outcome["family"], outcome["tool"] or "no tool", outcome["why"])
+        return outcomes
+
+    def wait(self) -> None:
+        """Wait for a run in the background, if there is one."""
+        behind = self._behind
+        if behind is not None:
+            behind.join()
+
+    def _take(self, plan: Sequence[Planned]) -> bool:
+        """Keep the rollouts no tool serves; say whether any of them is new, or a tool is to be replaced."""
+        new = False
+        with self._lock:
+            for planned in plan:
+                if isinstance(planned.tool, str):
+                    key = _key(planned.rollout)
+                    new = new or key not in self._pool
+                    self._pool[key] = planned.rollout
+            while len(self._pool) > POOL_ROLLOUTS:
+                del self._pool[next(iter(self._pool))]
+        return new
+
+    def _start(self) -> None:
+        """Run in the background, unless a run is under way: it comes again with the next new prompt."""
+        with self._lock:
+            if self._behind is None or not self._behind.is_alive():
+                self._behind = threading.Thread(
+                    target=self._run_quietly, name="rlar-acquisition", daemon=True
+                )
+                self._behind.start()
+
+    def _run_quietly(self) -> None:
+        try:
+            self.run()
+        except RlarError as error:
+            # The thread's edge: nobody waits for it, and the prompts go on abstaining.
+            log.warning("no tools were sought in the background: %s", error)
+
+
+def _key(rollout: Rollout) -> str:
+    text = f"{rollout.data_source}\0{rollout.prompt}"
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _record(rollout: Rollout) -> dict[str, object]:
+    """Return a rollout as the record it could have been read from."""
+    record = {field.name: getattr(rollout, field.name) for field in fields(rollout)}
+    record["completions"] = list(rollout.completions)
+    record["choices"] = dict(rollout.choices)
+    record["source_text"] = record.pop("source")
+    record |= dict(record.pop("metadata"))
+    return {name: value for name, value in record.items() if value not in (None, (), {}, [])}
