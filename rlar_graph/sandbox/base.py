@@ -118,7 +118,8 @@ class Sandbox(Protocol):
         """Define ``source`` in a worker and call ``function(**arguments)``; its number is the outcome's value.
 
         Args:
-            source: Python that defines ``function``. Code that runs a completion (exec, eval, compile) is refused.
+            source: Python that defines ``function``. Code that runs a completion (exec, eval, compile) is refused;
+                it may call ``run_code(code, tests, entry_point=None)``, which gives the fraction of tests passed.
             function: Name of the function to call.
             arguments: Keyword arguments made of None, bool, int, float, str, bytes and containers of them.
             limits: What the call may use.

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rlar_graph.errors import SandboxClosed
 from rlar_graph.sandbox.base import Limits, Outcome, Status
 from rlar_graph.sandbox.plain import fast_packer, pack
 from rlar_graph.sandbox.pool import Pool, Verifier
-from rlar_graph.sandbox.wire import BATCH_BYTES, BATCH_CALLS, INBOX_BYTES
+from rlar_graph.sandbox.wire import ASKED, BATCH_BYTES, BATCH_CALLS, DONE, INBOX_BYTES
 from rlar_graph.sandbox.worker import Batch, Worker, wait_any
 
 _TICK = 0.02
 _LOADS = 3
 """Tries to define a source: a process the machine killed while it loaded says nothing about the source."""
+_REQUESTS = 4
+"""Programs a verifier may have run per call, on average of its batch."""
 _TRIM_BYTES = 1 << 20
 
 
@@ -34,7 +36,9 @@ class BatchRun:
         function: str,
         arguments: Sequence[Mapping[str, object]],
         limits: Limits,
+        answer: Callable[[Worker, Limits], bool],
     ) -> None:
+        self._answer = answer
         self._pool, self._verifier, self._limits = pool, verifier, limits
         self._name = function.encode("utf-8", "replace")
         self._arguments = list(arguments)
@@ -75,16 +79,29 @@ class BatchRun:
             if not busy:
                 continue
             for worker in wait_any(busy, self._tick):
-                if worker.finished():
-                    self._collect(worker)
-                else:
-                    self._bury(worker, "crashed", "the process ended during the call")
+                self._hear(worker)
             self._watch()
         for worker in list(self._workers):
             self._workers.remove(worker)
             if worker in self._large:
                 worker.trim()
             self._pool.give(self._verifier, worker)
+
+    def _hear(self, worker: Worker) -> None:
+        word, batch = worker.word(), worker.batches[0]
+        if word == DONE:
+            self._collect(worker)
+        elif word == ASKED and batch.asked < _REQUESTS * len(batch.indices):
+            batch.asked += 1
+            if not self._answer(worker, self._limits):
+                self._bury(worker, "crashed", "the worker broke its protocol")
+                return
+            for other in self._workers:  # nobody's clock ran while we were busy
+                if other.batches:
+                    other.progress(other.batches[0], time.monotonic())
+                    other.batches[0].since = time.monotonic()
+        else:
+            self._bury(worker, "crashed", "the process ended during the call")
 
     def _hire(self) -> bool:
         """Get one more worker; False when the source cannot be defined, which then is every call's outcome."""

@@ -21,7 +21,7 @@ def runs_code(tree: ast.AST) -> str:
             line = getattr(node, "lineno", 0)
             return (
                 f"line {line} uses {name}: a verifier that runs the completion lets it forge its verdict; "
-                "run code with run_code(code, tests) / Sandbox.run_tests"
+                "call run_code(code, tests), which is there in every verifier, or Sandbox.run_tests"
             )
     return ""
 

@@ -80,10 +80,13 @@ class ProcessSandbox:
             return []
         verifier = verifier_for(source, limits.memory_mb)
         if fresh:
-            jobs = [partial(fresh_call, self._pool, verifier, function, each, limits) for each in arguments]
+            jobs = [
+                partial(fresh_call, self._pool, verifier, function, each, limits, self._trials.answer)
+                for each in arguments
+            ]
             outcomes = self._spread(jobs)
         else:
-            outcomes = BatchRun(self._pool, verifier, function, arguments, limits).run()
+            outcomes = BatchRun(self._pool, verifier, function, arguments, limits, self._trials.answer).run()
         return outcomes if self._confine else [_stamp(outcome) for outcome in outcomes]
 
     def run_tests(

@@ -13,10 +13,10 @@ import types
 from collections.abc import Callable, Mapping
 
 from rlar_graph.sandbox import lint
+from rlar_graph.sandbox.bell import Bell
 from rlar_graph.sandbox.describe import describe
 from rlar_graph.sandbox.plain import unpacker
 from rlar_graph.sandbox.wire import (
-    DOORBELL,
     INBOX,
     INBOX_BYTES,
     LOADED,
@@ -53,10 +53,12 @@ def main(descriptors: list[int]) -> None:
     shared = mmap.mmap(shared_file, SHARED_BYTES)
     os.close(shared_file)
     module = types.ModuleType("verifier")
+    bell = Bell(doorbell, shared)
+    module.__dict__["run_code"] = bell.run_code
     code, text = _define(source, module.__dict__)
     os.write(doorbell, LOADED.pack(code, encode(text)))
     if code is Code.OK:
-        _serve(module.__dict__, shared, doorbell)
+        _serve(module.__dict__, shared, bell)
 
 
 def _define(source: bytes, scope: dict[str, object]) -> tuple[Code, str]:
@@ -74,14 +76,10 @@ def _define(source: bytes, scope: dict[str, object]) -> tuple[Code, str]:
     return Code.OK, ""
 
 
-def _serve(scope: Mapping[str, object], shared: mmap.mmap, doorbell: int) -> None:
-    read, write, view = os.read, os.write, memoryview(shared)
-    unpack_bell, size = DOORBELL.unpack, DOORBELL.size
-    while True:
-        bell = read(doorbell, size)
-        if len(bell) != size:
-            return
-        slot, calls, length, name_length = unpack_bell(bell)
+def _serve(scope: Mapping[str, object], shared: mmap.mmap, bell: Bell) -> None:
+    view = memoryview(shared)
+    while (batch := bell.next()) is not None:
+        slot, calls, length, name_length = batch
         start = INBOX + slot * INBOX_BYTES
         name = bytes(view[start : start + name_length]).decode("utf-8", "replace")
         feed = unpacker()
@@ -90,7 +88,7 @@ def _serve(scope: Mapping[str, object], shared: mmap.mmap, doorbell: int) -> Non
         if not callable(function):
             function = _missing(name)
         _run(function, feed, calls, shared, slot * SLOT_BYTES)
-        write(doorbell, b"D")
+        bell.done()
 
 
 def _missing(name: str) -> Callable[..., object]:

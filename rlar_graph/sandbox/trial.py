@@ -26,6 +26,7 @@ from rlar_graph.sandbox.pool import Pool
 from rlar_graph.sandbox.programs import run_pairs
 from rlar_graph.sandbox.verdicts import Verdict, outcome_of, read_verdict
 from rlar_graph.sandbox.wire import Code, Kind
+from rlar_graph.sandbox.worker import Worker
 
 _GRADER_MB = 1024
 _GRADER_JOBS = 2000
@@ -114,6 +115,18 @@ class Trials:
         if self._pool.closed and outcome.status == "crashed":
             return _CLOSED
         return replace(outcome, seconds=time.monotonic() - begun)
+
+    def answer(self, worker: Worker, limits: Limits) -> bool:
+        """Run what a worker asks for, in its caller's place: no further permit. False when it talks nonsense."""
+        asked = worker.request()
+        if asked is None:
+            return False
+        program, job = asked
+        # The text of tests and program only picks the zygotes; the grader, confined, is the first to decode them.
+        read = Tests("text", text=job.decode("utf-8", "replace"))
+        flavour = flavour_for(program.decode("utf-8", "replace"))
+        worker.reply(self._retried(program, read, job, limits, False, flavour))
+        return True
 
     def _retried(
         self, source: bytes, read: Tests, job: bytes, limits: Limits, together: bool, flavour: str

@@ -68,8 +68,19 @@ INBOX = -(-SLOTS * SLOT_BYTES // 4096) * 4096
 """Offset of the arguments behind the results."""
 INBOX_BYTES = 32 << 20
 """Most bytes of arguments per slot. The pages exist only where they are written."""
-SHARED_BYTES = INBOX + SLOTS * INBOX_BYTES
+ASK = INBOX + SLOTS * INBOX_BYTES
+"""Offset of what a worker asks of the trainer: to run a program against tests."""
+ASK_BYTES = 4 << 20
+"""Most bytes of program and tests in one such request."""
+ASK_HEAD = struct.Struct("<II")
+"""Head of a request: bytes of the program and of the packed tests behind it."""
+SHARED_BYTES = ASK + ASK_BYTES
 """Size of the memory that trainer and worker share."""
+
+DONE, ASKED = b"D", b"R"
+"""What a worker says on the bell: the oldest batch is done; a request lies in the shared memory."""
+REPLY_SLOT = 0xFFFFFFFF
+"""Slot number that marks a doorbell as the reply to a request: code, tests passed, tests counted follow."""
 
 VERDICT = struct.Struct("<BBxxII180s")
 """What a grader found: code, 1 where the program is at fault, tests passed, tests counted, text."""

@@ -9,6 +9,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from struct import iter_unpack
@@ -17,11 +18,15 @@ from rlar_graph.sandbox.base import Outcome, Status
 from rlar_graph.sandbox.launcher import Child, Zygote
 from rlar_graph.sandbox.memory import sealed_file, shared_pages
 from rlar_graph.sandbox.wire import (
+    ASK,
+    ASK_BYTES,
+    ASK_HEAD,
     DOORBELL,
     INBOX,
     INBOX_BYTES,
     LOADED,
     RECORD,
+    REPLY_SLOT,
     SHARED_BYTES,
     SLOT_BYTES,
     SLOTS,
@@ -40,7 +45,6 @@ _STATUS: dict[int, Status] = {
     Code.REFUSED: "refused",
     Code.CRASHED: "crashed",
 }
-_DONE = b"D"
 
 
 @dataclass(slots=True)
@@ -51,6 +55,8 @@ class Batch:
     """Places of the calls in the caller's list."""
     slot: int
     """Which half of the shared memory it uses."""
+    asked: int = 0
+    """Requests made during it."""
     seen: int = 0
     """Records counted so far."""
     since: float = 0.0
@@ -136,12 +142,28 @@ class Worker:
         except OSError:
             return
 
-    def finished(self) -> bool:
-        """Take the worker's word that its oldest batch is done; False when it hung up or talks nonsense."""
+    def word(self) -> bytes:
+        """What the worker says: that its oldest batch is done, or that it asks something; empty when it hung up."""
         try:
-            return self.bell.recv(1, socket.MSG_DONTWAIT) == _DONE
+            return self.bell.recv(1, socket.MSG_DONTWAIT)
         except OSError:
-            return False
+            return b""
+
+    def request(self) -> tuple[bytes, bytes] | None:
+        """The program and the packed tests the worker asks to have run, both unread; None when it talks nonsense."""
+        program, job = ASK_HEAD.unpack(self._memory[ASK : ASK + ASK_HEAD.size])
+        start = ASK + ASK_HEAD.size
+        if ASK_HEAD.size + program + job > ASK_BYTES:
+            return None
+        content = self._memory[start : start + program + job]
+        return content[:program], content[program:]
+
+    def reply(self, outcome: Outcome) -> None:
+        """Tell what came of a request: 0 graded, 1 the program's fault, 2 not the program's fault."""
+        code = 0 if outcome.status == "ok" else 1 if outcome.fault == "program" else 2
+        frame = DOORBELL.pack(REPLY_SLOT, code, outcome.passed, outcome.total)
+        with suppress(OSError):  # a worker that is gone is found out when its batch is looked at
+            self.bell.send(frame, socket.MSG_NOSIGNAL)
 
     def progress(self, batch: Batch, now: float) -> float:
         """Seconds since the batch last advanced."""

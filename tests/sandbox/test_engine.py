@@ -137,6 +137,29 @@ def test_a_verifier_that_runs_the_completion_is_refused(sandbox: Sandbox, body: 
     assert sandbox.call("import re\ndef f(x): return bool(re.compile(x))", "f", {"x": "1"}).value == 1.0
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_verifier_may_have_a_program_run(sandbox: Sandbox, fresh: bool) -> None:
+    source = """
+def score(completion):
+    return run_code(completion, ["assert f(1) == 2", "assert f(2) == 3"], "f")
+def broken(completion):
+    return run_code(completion, "assert (")
+def greedy(completion):
+    return sum(run_code(completion, ["assert f(1) == 2"]) for _ in range(10**6))
+"""
+    calls: list[dict[str, object]] = [
+        {"completion": "def f(x): return x + 1"},
+        {"completion": "def f(x): return 2"},
+        {"completion": "def f(x): import os; os._exit(0)"},
+        {"completion": "def f(x):\n    while True: pass"},
+    ] * 3
+    outcomes = sandbox.call_batch(source, "score", calls, Limits(seconds=0.5), fresh=fresh)
+    assert [outcome.value for outcome in outcomes] == [1.0, 0.5, 0.0, 0.0] * 3
+    broken = sandbox.call(source, "broken", calls[0], fresh=fresh)
+    assert (broken.status, broken.value) == ("error", None)
+    assert sandbox.call(source, "greedy", calls[0], fresh=fresh).status == "crashed"
+
+
 def test_one_bad_call_spoils_no_other(sandbox: Sandbox) -> None:
     source = """
 import os
