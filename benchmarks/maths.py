@@ -43,7 +43,8 @@ NUMERIC = frozenset({"integer", "decimal", "fraction"})
 
 
 NOTATIONS = (
-    ("3/2", "1 1/2", True), ("1000", "1e3", True), (r"\frac{1}{1+i}", r"\frac{1-i}{2}", True), ("i", r"\sqrt{-1}", True),
+    ("3/2", "1 1/2", True), ("1000", "1e3", True),
+    (r"\frac{1}{1+i}", r"\frac{1-i}{2}", True), ("i", r"\sqrt{-1}", True),
     (r"(3,\infty)", "x > 3", True), (r"\frac{1}{3}", r"33\frac{1}{3}\%", True), ("12", "twelve", True),
     (r"\cos 60^\circ", "1/2", True), (r"0.\overline{3}", "1/3", True), ("28.5", r"28.5\%", True),
     ("0.0000001", "0.0000002", False), ("0", "0 3 5", False), ("5 cm", r"5\text{ m}", False), ("42", "41 or 42", False),
@@ -219,7 +220,7 @@ def disagreements(
         right = {True: "both wrong"}.get(truth not in (None, mine, other), "nobody by construction")
         if truth is not None and truth in (mine, other):
             right = "ours" if mine == truth else "math-verify"
-        tail = pair.response[pair.response.rfind(". ") + 2 :]
+        tail = pair.response.rpartition(". ")[2]
         lines.append(
             f"{pair.kind}: {pair.reference!r} / {tail!r}: ours {mine}, math-verify {other}; right: {right}"
         )
@@ -301,7 +302,11 @@ def _measure(
         print(
             f"  TRL accuracy_reward {figures['trl_per_s']:,.0f}/s   ratio {rate / figures['trl_per_s']:.1f}"
         )
-    print(f"  verdicts that differ: {len(lines)}", *(f"    {line}" for line in lines), sep="\n")
+    print(
+        f"  verdicts that differ: {len(set(lines))}",
+        *(f"    {line}" for line in dict.fromkeys(lines)),
+        sep="\n",
+    )
     return figures
 
 
