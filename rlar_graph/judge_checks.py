@@ -35,22 +35,12 @@ def steadiness(judge: Judge, probes: Sequence[Probe], sample: int = SAMPLE) -> t
         sample: How many of them at most, half of them good where there are enough.
     """
     picked = _picked(probes, sample)
-    before = _verdicts(judge, picked)
+    before, graded = _verdicts(judge, picked), judge.spec.graded
+    again = _verdicts(judge.asked_anew(), picked)
+    swapped = _verdicts(judge.asked_in_the_other_order(), picked)
     return (
-        _same(
-            "repeated without the cache",
-            judge.spec.graded,
-            picked,
-            before,
-            _verdicts(judge.asked_anew(), picked),
-        ),
-        _same(
-            "asked in the other order",
-            judge.spec.graded,
-            picked,
-            before,
-            _verdicts(judge.asked_anew(swapped=True), picked),
-        ),
+        _same("repeated without the cache", graded, picked, before, again),
+        _same("asked in the other order", graded, picked, before, swapped),
     )
 
 

@@ -25,7 +25,7 @@ from rlar_graph.rewards.judgement import (
     read_sameness,
     same_prompt,
 )
-from rlar_graph.rewards.quotes import occurs
+from rlar_graph.rewards.quotes import Quotable
 from rlar_graph.rewards.rubric import Mode, Rubric
 from rlar_graph.rewards.verdict_cache import ANSWERS, VerdictCache, digest
 from rlar_graph.rewards.verifiers.final_answer import final_answer
@@ -187,6 +187,6 @@ def _extracted(case: Case, reply: Extraction) -> str | Verdict:
     """Return the extracted answer, if it is one that the completion gives."""
     if not reply.answer.strip():
         return Verdict(0.0, detail={"problem": "no answer is committed to"})
-    if not occurs(reply.answer, case.said):
+    if not Quotable(case.said).has(reply.answer):
         return abstain("the extracted answer does not stand in the completion")
     return reply.answer

@@ -24,7 +24,7 @@ from rlar_graph.rewards.degenerate import degeneracy
 from rlar_graph.rewards.hearing import Hearing, Ruling
 from rlar_graph.rewards.judgement import Case, references_of
 from rlar_graph.rewards.rubric import Mode, Rubric
-from rlar_graph.rewards.verdict_cache import VERDICTS, VerdictCache, digest, from_text, to_text
+from rlar_graph.rewards.verdict_cache import ANSWERS, VERDICTS, VerdictCache, digest, from_text, to_text
 from rlar_graph.rewards.verifiers.response import response_of
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
 
@@ -39,7 +39,7 @@ class Judge:
         spec: What the tool says of itself.
         source: The rubric as JSON.
         resources: Language model and registry for it to use.
-        cached: Whether to use the cache; without it everything is asked anew.
+        remembers: Kinds of entry of the verdict cache to use; what is of no such kind is asked anew.
         swapped: Whether to ask in the other order: candidate before reference, last criterion first.
 
     Raises:
@@ -52,7 +52,7 @@ class Judge:
         source: str,
         resources: Resources,
         *,
-        cached: bool = True,
+        remembers: Sequence[str] = (VERDICTS, ANSWERS),
         swapped: bool = False,
     ) -> None:
         try:
@@ -61,11 +61,15 @@ class Judge:
             raise ToolError(f"{spec.name} {error.problem}") from error
         digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
         self.spec = replace(spec, graded=self.rubric.graded, content_hash=digest)
-        self._source, self._resources, self._cached, self._swapped = source, resources, cached, swapped
+        self._source, self._resources, self._remembers, self._swapped = source, resources, remembers, swapped
 
-    def asked_anew(self, *, swapped: bool = False) -> Judge:
-        """Return the same judge without the cache, to see whether it says the same again, or in the other order."""
-        return Judge(self.spec, self._source, self._resources, cached=False, swapped=swapped)
+    def asked_anew(self) -> Judge:
+        """Return the same judge without anything it said before, to see whether it says the same again."""
+        return Judge(self.spec, self._source, self._resources, remembers=())
+
+    def asked_in_the_other_order(self) -> Judge:
+        """Return the same judge, with its committed answers, asked with everything listed the other way round."""
+        return Judge(self.spec, self._source, self._resources, remembers=(ANSWERS,), swapped=True)
 
     def score(self, rollouts: Sequence[Rollout]) -> list[list[Verdict]]:
         """Return one verdict per completion; equal completions of a prompt are judged once."""
@@ -105,7 +109,9 @@ class Judge:
 
     def _judged(self, cases: Mapping[str, Case]) -> dict[str, Verdict]:
         """Return the verdicts by key: those that are kept, and the model's on the others."""
-        cache = VerdictCache(self._resources.registry if self._cached and cases else None)
+        if not cases:
+            return {}
+        cache = VerdictCache(self._resources.registry, self._remembers)
         verdicts = {key: from_text(text) for key, text in cache.look_up(VERDICTS, list(cases)).items()}
         unknown = {key: case for key, case in cases.items() if key not in verdicts}
         if not unknown:

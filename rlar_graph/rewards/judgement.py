@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, Field
 
 from rlar_graph.prompts.loader import load_prompt
-from rlar_graph.rewards.quotes import occurs
+from rlar_graph.rewards.quotes import Quotable
 from rlar_graph.rewards.rubric import Mode, Rubric
 from rlar_graph.rewards.verifiers.response import visible
 from rlar_graph.types import Rollout, Verdict, abstain
@@ -191,9 +191,10 @@ def _proven(rubric: Rubric, case: Case, findings: Findings, swapped: bool) -> li
     said = {finding.criterion: finding for finding in findings.findings}
     if len(findings.findings) != count or set(said) != set(range(1, count + 1)):
         return None
+    completion = Quotable(case.said)
     numbers = range(count, 0, -1) if swapped else range(1, count + 1)
     return [
-        said[number].quote if said[number].holds and occurs(said[number].quote, case.said) else None
+        said[number].quote if said[number].holds and completion.has(said[number].quote) else None
         for number in numbers
     ]
 

@@ -14,31 +14,38 @@ SHORTEST = 3
 """Characters below which a quote must stand as a word of its own: a single letter is in every text."""
 
 _BLANK = re.compile(r"\s+")
-_ELLIPSIS = re.compile(r"\s*(?:\.\.\.|…|\[\.\.\.\]|\[…\])\s*")
+_ELLIPSIS = re.compile(r"\[\.\.\.\]|\[…\]|\.\.\.|…")
 _FOLDED = str.maketrans("“”„«»‘’‚`´–—−‐‑", "\"\"\"\"\"'''''-----")
 _AROUND = " \t\n\"'*_"
 
 
-def occurs(quote: str, completion: str) -> bool:
-    """Say whether all of a quote stands in a completion; an empty quote does not."""
-    whole = _folded(completion)
-    squeezed = _BLANK.sub("", whole)
-    claimed = _folded(quote).strip(_AROUND)
-    if _stands(claimed, whole, squeezed):
-        return True
-    parts = [part.strip(_AROUND) for part in _ELLIPSIS.split(claimed)]
-    parts = [part for part in parts if part]
-    return len(parts) > 1 and all(_stands(part, whole, squeezed) for part in parts)
+class Quotable:
+    """A completion, put in the form in which passages are looked for.
 
+    Args:
+        completion: Its text.
+    """
 
-def _stands(passage: str, whole: str, squeezed: str) -> bool:
-    """Say whether a passage stands in a text, given with and without its blanks."""
-    needle = _BLANK.sub("", passage)
-    if not any(map(str.isalnum, needle)):
-        return bool(needle) and needle == squeezed
-    if len(needle) < SHORTEST:
-        return re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", whole) is not None
-    return needle in squeezed
+    def __init__(self, completion: str) -> None:
+        self._whole = _folded(completion)
+        self._squeezed = _BLANK.sub("", self._whole)
+
+    def has(self, quote: str) -> bool:
+        """Say whether all of a quote stands in the completion; an empty quote does not."""
+        claimed = _folded(quote).strip(_AROUND)
+        if self._stands(claimed):
+            return True
+        parts = [part for part in (part.strip(_AROUND) for part in _ELLIPSIS.split(claimed)) if part]
+        return len(parts) > 1 and all(map(self._stands, parts))
+
+    def _stands(self, passage: str) -> bool:
+        """Say whether a passage stands in the completion in one piece."""
+        needle = _BLANK.sub("", passage)
+        if not any(map(str.isalnum, needle)):
+            return bool(needle) and needle == self._squeezed
+        if len(needle) < SHORTEST:
+            return re.search(rf"(?<!\w){re.escape(needle)}(?!\w)", self._whole) is not None
+        return needle in self._squeezed
 
 
 def _folded(text: str) -> str:

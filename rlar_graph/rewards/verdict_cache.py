@@ -20,19 +20,20 @@ class VerdictCache:
     """What was said before. The first entry of a key stays, so that all processes go by the same one.
 
     Args:
-        registry: Where it is kept; None keeps and remembers nothing.
+        registry: Where it is kept.
+        kinds: Kinds of entry that are kept and looked up; others are forgotten at once.
     """
 
-    def __init__(self, registry: Registry | None) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, kinds: Sequence[str] = (VERDICTS, ANSWERS)) -> None:
+        self._registry, self._kinds = registry, kinds
 
     def look_up(self, kind: str, keys: Sequence[str]) -> dict[str, str]:
         """Return what is kept under the keys; those without are left out."""
-        return self._registry.cached_all(kind, keys) if self._registry is not None and keys else {}
+        return self._registry.cached_all(kind, keys) if kind in self._kinds and keys else {}
 
     def keep(self, kind: str, values: Mapping[str, str]) -> dict[str, str]:
         """Keep values, and return what stands under their keys now: another process may have been first."""
-        if self._registry is None or not values:
+        if kind not in self._kinds or not values:
             return dict(values)
         self._registry.cache_all(kind, values)
         return {**values, **self._registry.cached_all(kind, list(values))}
