@@ -21,6 +21,10 @@ def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
     engine.planner.decide(rollouts)
     plan = engine.plan(rollouts)
     open_ = [index for index, planned in enumerate(plan) if isinstance(planned.tool, str)]
+    if engine.sought:
+        families = engine.planner.families(rollouts, [planned.route for planned in plan])
+        wanted = {index for key in engine.sought for index in families.get(key, [])}
+        open_ = sorted(wanted.union(open_))
     tasks = _tasks(open_, plan, records, engine) if engine.may_acquire else []
     sought = {task["signature"] for task in tasks}
     uncovered = {plan[index].route.signature.key for index in open_} - sought

@@ -9,17 +9,23 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
 
 from rlar_graph.engine import Engine
 from rlar_graph.errors import RlarError
+from rlar_graph.library import Loaded
+from rlar_graph.probe_making.keeping import bare, keep
+from rlar_graph.probes import Probe
 from rlar_graph.scoring import Planned
 from rlar_graph.state import FamilyOutcome
 from rlar_graph.types import Rollout
 
 log = logging.getLogger(__name__)
 
+AGREEMENT = 0.9
+"""Share of a user's good probes, and of the bad ones, that a tool must call as the user does to go on serving."""
+ACCEPTED = 0.5
 POOL_ROLLOUTS = 2_000
 """Rollouts without a tool that are kept to find families among; the oldest make room."""
 
@@ -52,12 +58,48 @@ class Acquisition:
         self._start()
         return False
 
-    def prepare(self, plan: Sequence[Planned]) -> list[FamilyOutcome]:
-        """Seek tools for what a plan leaves without, now, and return what came of each family."""
-        if not self._engine.may_acquire:
+    def prepare(
+        self, plan: Sequence[Planned], probes: Sequence[Probe] = (), *, retry: bool = False
+    ) -> list[FamilyOutcome]:
+        """Seek tools now for what a plan leaves without, and for families whose tool fails a user's probes.
+
+        Args:
+            plan: Where the rollouts go.
+            probes: Completions whose verdict the user knows; kept with their families, for good.
+            retry: Seek again for families that were tried before in vain.
+
+        Returns:
+            What came of each family tried; nothing where no language model is configured.
+        """
+        engine = self._engine
+        failing = self._keep(probes)
+        if not engine.may_acquire:
             return []
-        self._take(plan)
-        return self.run()
+        engine.sought |= failing
+        if retry:
+            engine.sought |= {attempt.family for attempt in engine.resources.registry.attempts()}
+        try:
+            self._take(plan)
+            self._take_all(planned.rollout for planned in plan if failing)
+            return self.run()
+        finally:
+            engine.sought.clear()
+
+    def _keep(self, probes: Sequence[Probe]) -> set[str]:
+        """Keep a user's probes with their families; return the families whose tool they prove wrong."""
+        if not probes:
+            return set()
+        engine = self._engine
+        plan = engine.plan([probe.rollout for probe in probes])
+        families = engine.planner.families([probe.rollout for probe in probes], [p.route for p in plan])
+        failing = set()
+        for family, members in families.items():
+            mine = [replace(probes[index], rollout=bare(probes[index].rollout)) for index in members]
+            keep(engine.resources.registry, family, "user", mine)
+            serving = plan[members[0]].tool
+            if isinstance(serving, str) or not _agrees(serving, mine):
+                failing.add(family)
+        return failing
 
     def run(self) -> list[FamilyOutcome]:
         """Run the graph on the rollouts kept, and return what came of each family tried."""
@@ -81,14 +123,17 @@ class Acquisition:
             behind.join()
 
     def _take(self, plan: Sequence[Planned]) -> bool:
-        """Keep the rollouts no tool serves; say whether any of them is new, or a tool is to be replaced."""
+        """Keep the rollouts no tool serves; say whether any of them is new."""
+        return self._take_all(planned.rollout for planned in plan if isinstance(planned.tool, str))
+
+    def _take_all(self, rollouts: Iterable[Rollout]) -> bool:
+        """Keep rollouts to find families among; say whether any of them is new."""
         new = False
         with self._lock:
-            for planned in plan:
-                if isinstance(planned.tool, str):
-                    key = _key(planned.rollout)
-                    new = new or key not in self._pool
-                    self._pool[key] = planned.rollout
+            for rollout in rollouts:
+                key = _key(rollout)
+                new = new or key not in self._pool
+                self._pool[key] = rollout
             while len(self._pool) > POOL_ROLLOUTS:
                 del self._pool[next(iter(self._pool))]
         return new
@@ -108,6 +153,17 @@ class Acquisition:
         except RlarError as error:
             # The thread's edge: nobody waits for it, and the prompts go on abstaining.
             log.warning("no tools were sought in the background: %s", error)
+
+
+def _agrees(serving: Loaded, probes: Sequence[Probe]) -> bool:
+    """Say whether a tool gives at least nine tenths of a user's good probes, and of the bad ones, their verdict."""
+    rows = serving.tool.score([replace(probe.rollout, completions=(probe.completion,)) for probe in probes])
+    for good in (True, False):
+        asked = [row[0] for probe, row in zip(probes, rows, strict=True) if (probe.expect == "good") is good]
+        right = sum(((verdict.value or 0.0) >= ACCEPTED) is good for verdict in asked)
+        if right < AGREEMENT * len(asked):
+            return False
+    return True
 
 
 def _key(rollout: Rollout) -> str:

@@ -64,6 +64,8 @@ class Engine:
         self.resources = Resources(settings)
         self.library = Library(self.resources)
         self.recorder = Recorder(self.resources)
+        self.sought: set[str] = set()
+        """Families a tool is sought for now, whatever serves them and whatever was tried before."""
         self._leases: Leases | None = None
         self._planner: Planner | None = None
         self._lock = threading.Lock()
@@ -96,6 +98,8 @@ class Engine:
     def was_tried(self, family: str) -> bool:
         """Say whether a tool was sought for a family before, in vain, and nothing has changed since."""
         registry = self.resources.registry
+        if family in self.sought:
+            return False
         if any(family in entry.keys for entry in registry.reacquisitions()):
             return False
         return bool(registry.attempts(family))
@@ -133,10 +137,25 @@ class Engine:
         """Write what is due and end every process; may be called twice."""
         try:
             self.recorder.flush()
+            self._keep_spend()
             if self._leases is not None:
                 self._leases.close()
         finally:
             self.resources.close()
+
+    def _keep_spend(self) -> None:
+        """Add what the language model was used for to the registry's account."""
+        llm = self.resources.opened_llm
+        if llm is None:
+            return
+        from rlar_graph.registry.workshop_records import Spend
+
+        self.resources.registry.spend(
+            [
+                Spend(role, used.calls, used.prompt_tokens, used.completion_tokens, used.seconds, used.cost)
+                for role, used in llm.ledger.snapshot().items()
+            ]
+        )
 
     def __enter__(self) -> Self:
         return self

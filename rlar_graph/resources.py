@@ -69,6 +69,11 @@ class Resources:
             return self._llm
 
     @property
+    def opened_llm(self) -> LanguageModel | None:
+        """The language model if anybody has asked for it yet."""
+        return self._llm
+
+    @property
     def code_limits(self) -> Limits:
         """Limits of one program and its tests."""
         return Limits(seconds=self.settings.code_seconds, memory_mb=self.settings.code_memory_mb)

@@ -10,6 +10,7 @@ from typing import Self
 from rlar_graph.acquisition import Acquisition
 from rlar_graph.engine import Engine, PrepareReport
 from rlar_graph.errors import InputError
+from rlar_graph.probes import Probe
 from rlar_graph.records import rollout_from, rollouts_from_columns
 from rlar_graph.scoring import Planned
 from rlar_graph.settings import Settings
@@ -92,18 +93,40 @@ class AgentReward:
         """Say which tool will score each rollout, and why; see :meth:`score` for the errors."""
         return self._engine.plan(_rollouts(rollouts))
 
-    def prepare(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> PrepareReport:
-        """Look up, and admit where needed, the tools for a data set ahead of training; scores nothing.
+    def prepare(
+        self,
+        rollouts: Sequence[Rollout | Mapping[str, object]],
+        *,
+        probes: Sequence[Probe] = (),
+        retry: bool = False,
+    ) -> PrepareReport:
+        """Acquire the tools for a data set ahead of training; scores nothing.
+
+        Built-in tools are admitted where needed. With a language model configured, tools are sought for families
+        that nothing serves.
 
         Args:
             rollouts: Prompts with their evidence; completions are not needed.
+            probes: Completions whose verdict you know (:func:`rlar_graph.probes.load_probes`). A new tool is proved
+                on them, and a tool that fails them is to be replaced.
+            retry: Seek again for families that were tried before in vain.
 
         Returns:
             Which signatures are served, by which tool, and why others are not.
         """
         found = _rollouts(rollouts)
-        self._acquisition.prepare(self._engine.plan(found))
+        self._acquisition.prepare(self._engine.plan(found), probes, retry=retry)
         return self._engine.prepare(found)
+
+    def spent(self) -> dict[str, dict[str, float]]:
+        """Return what this reward function has used of the language model, by role: calls, tokens, seconds, money."""
+        llm = self._engine.resources.llm
+        if llm is None:
+            return {}
+        return {
+            role: {"calls": used.calls, "tokens": used.tokens, "seconds": used.seconds, "money": used.cost}
+            for role, used in llm.ledger.snapshot().items()
+        }
 
     def freeze(self) -> None:
         """Use the tools that are active now from here on; prompts they do not serve abstain."""
