@@ -53,3 +53,14 @@ def _braced(text: str, start: int) -> tuple[int, int] | None:
             if depth == 0:
                 return start, brace.start()
     return None
+
+
+def lone_box(text: str) -> tuple[str, tuple[int, int]] | None:
+    """Return the only box of a text if the text ends with it: the commonest completion, found without a regex."""
+    start = text.rfind("\\boxed{")
+    if start < 0 or text.find("boxed") != start + 1 or "\\fbox" in text:
+        return None
+    inside = _braced(text, start + 7)
+    if inside is None or text[inside[1] + 1 :].strip(" \n.$)]\\"):
+        return None
+    return tidy(text[slice(*inside)]), (start, inside[1] + 1)

@@ -22,11 +22,13 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Literal, TypeAlias
 
-from rlar_graph.rewards.verifiers.boxed_answer import CANDIDATES, LONGEST, boxes
+from rlar_graph.rewards.verifiers.boxed_answer import CANDIDATES, LONGEST, boxes, lone_box
 from rlar_graph.rewards.verifiers.implied_answer import asserted, clause_end, implied, tidy
 
 Form: TypeAlias = Literal["boxed", "tag", "hash", "phrase", "retraction", "display", "sentence", "bare"]
 
+FEW = 2
+"""Mentions of "answer" up to which a box at the end cannot close an enumeration."""
 RUN_GAP = 60
 """Characters between two commitments below which the second does not follow from any thought."""
 
@@ -111,7 +113,12 @@ def final_answer(completion: str, *, trusted: bool = False) -> FinalAnswer | Non
         return None
     start, end = bounds
     text = completion[start:end] if end - start != len(completion) else completion
-    found = _commitments(text)
+    box = lone_box(text) if text.count("nswer") <= FEW else None
+    found = (
+        [FinalAnswer(box[0], "boxed", box[1])]
+        if box and any(map(str.isalnum, box[0]))
+        else _commitments(text)
+    )
     if found is None:
         return None
     if not found:
@@ -238,7 +245,7 @@ def _is_heading(text: str, position: int) -> bool:
 def _settled(text: str, found: list[FinalAnswer]) -> FinalAnswer | None:
     """Return the commitment that stands at the end: not one of an enumeration, not one withdrawn."""
     last = found[-1]
-    if _enumerates(found):
+    if len(found) > 2 and _enumerates(found):
         return None
     end = last.span[1]
     far = min(len(text), end + LONGEST)
