@@ -257,6 +257,31 @@ def lossless(sandbox: Sandbox, count: int) -> Line:
     return Line(f"{done:,} calls with {kills} kills", f"{wrong} lost or swapped", "0", wrong == 0)
 
 
+def leftovers(sandbox: Sandbox, batches: int) -> Line:
+    """Descriptors, processes and shared pages after batches of 100 calls, each of which kills two workers."""
+    source = "import os\ndef score(n):\n    if n == 50: os._exit(0)\n    return 1.0"
+    calls = [{"n": n} for n in range(100)]
+    sandbox.call_batch(source, "score", calls)
+    before = (*footprint()[1:], _shared_mib())
+    for _ in range(batches):
+        assert sum(outcome.status == "ok" for outcome in sandbox.call_batch(source, "score", calls)) == 99
+    time.sleep(0.2)
+    after = (*footprint()[1:], _shared_mib())
+    files, processes, shared = (late - early for early, late in zip(before, after, strict=True))
+    return Line(
+        f"left by {batches * 100:,} calls and {batches * 2:,} kills",
+        f"{files:+d} descriptors, {processes:+d} processes, {shared:+d} MiB shared",
+        "none",
+        files <= 2 and processes <= 1 and shared < 64,
+    )
+
+
+def _shared_mib() -> int:
+    """Shared memory in use on the whole machine: a page nobody maps any more still shows here."""
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Shmem:")) >> 10
+
+
 def report(lines: Sequence[Line]) -> bool:
     """Print the lines; say whether every target is met."""
     for line in lines:
@@ -279,6 +304,7 @@ def measure(quick: bool) -> bool:
             report([fresh(one, 200 * scale)]),
             report([code(two, 200 * scale)]),
             report([overshoot(one, 20 * scale)]),
+            report([leftovers(two, 100 if quick else 1000)]),
             report([lossless(two, 50_000 if quick else 1_000_000)]),
         ]
     return all(met)

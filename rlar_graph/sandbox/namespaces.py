@@ -15,6 +15,9 @@ from rlar_graph.sandbox import libc
 
 _APART = libc.CLONE_NEWNS | libc.CLONE_NEWPID | libc.CLONE_NEWNET | libc.CLONE_NEWIPC | libc.CLONE_NEWUTS
 
+_KEPT = libc.MS_NOSUID | libc.MS_NODEV | 8 | 1024 | 2048  # and noexec, noatime, nodiratime
+_MS_RELATIME, _ST_RELATIME = 1 << 21, 4096
+
 
 def enter() -> str:
     """Move this process into namespaces of its own; the next fork becomes process 1 of the new process tree.
@@ -93,7 +96,9 @@ def _bind(handle: int, target: str) -> None:
         with open(target, "w"):
             pass
     libc.mount(f"/proc/self/fd/{handle}", target, None, libc.MS_BIND)
-    locked = os.statvfs(target).f_flag & (libc.MS_NOSUID | libc.MS_NODEV | 8)
+    # In a user namespace a remount must keep every flag of the mount it was bound from.
+    found = os.statvfs(target).f_flag
+    locked = found & _KEPT | (_MS_RELATIME if found & _ST_RELATIME else 0)
     flags = libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY | libc.MS_NOSUID | locked
     if not stat.S_ISCHR(os.fstat(handle).st_mode):
         flags |= libc.MS_NODEV

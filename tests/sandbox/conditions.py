@@ -13,8 +13,9 @@ from pathlib import Path
 from rlar_graph.sandbox import libc
 from rlar_graph.sandbox.seccomp import ALLOW, ERRNO, Filter, Program, give, head, rule
 
-CONDITIONS = ("full", "container", "user", "sealed", "sealed-user")
-"""All layers; root in a default container (no namespaces, few capabilities); uid 1000 there; both without Landlock."""
+CONDITIONS = ("full", "rootless", "container", "user", "sealed", "sealed-user")
+"""All layers; uid 1000 with user namespaces; root in a default container (no namespaces, few capabilities); uid 1000
+there; both of these without Landlock."""
 
 # The capabilities Docker leaves to root.
 _DOCKER = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31})
@@ -37,6 +38,9 @@ def impose(name: str) -> None:
     """Put the condition on this process."""
     if name == "full":
         return
+    if name == "rootless":
+        _become_user()
+        return
     if os.geteuid() == 0:
         for capability in range(41):
             if capability not in _DOCKER:
@@ -45,7 +49,12 @@ def impose(name: str) -> None:
     if os.geteuid() != 0:
         libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
     installed.install()
-    if name.endswith("user") and os.geteuid() == 0:
+    if name.endswith("user"):
+        _become_user()
+
+
+def _become_user() -> None:
+    if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(1000, 1000, 1000)
         os.setresuid(1000, 1000, 1000)
@@ -53,7 +62,7 @@ def impose(name: str) -> None:
 
 def interpreter_for(name: str) -> str | None:
     """A Python that the condition's user may execute; None where there is none."""
-    if not name.endswith("user") or os.geteuid() != 0:
+    if name not in ("rootless", "user", "sealed-user") or os.geteuid() != 0:
         return sys.executable
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     for path in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
