@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rlar_graph.errors import LLMError
+from rlar_graph.families import find_families
 from rlar_graph.llm import LanguageModel, Usage
-from rlar_graph.registry.workshop_records import FamilyRecord, Label
+from rlar_graph.registry.workshop_records import Label
 from rlar_graph.resources import Resources
-from rlar_graph.routing.family import FamilyIndex, found_key, source_key
-from rlar_graph.routing.grouping import group, templates
+from rlar_graph.routing.grouping import group
 from rlar_graph.routing.kinds import kinds
 from rlar_graph.routing.learned import TRUST, LearnedRouter
 from rlar_graph.routing.router import Route, route
-from rlar_graph.routing.signature import Domain, Evidence, Signature
+from rlar_graph.routing.signature import Domain, Signature
 from rlar_graph.sorting import PROMPTS_PER_CALL, ROLE, UNDECIDED, open_signature, sort_prompts
 from rlar_graph.types import Rollout
 
@@ -33,6 +33,9 @@ MAX_CALLS = 20
 
 CALLS_A_ROUND = 4
 """Calls between two trainings of the learned router."""
+
+ROUTER, ROUTED = "router", "routed"
+"""What is kept in the registry's cache: routers by what they learnt from, and their decisions by prompt."""
 
 LABELS_READ = 6_000
 LABELS_FRESH_SECONDS = 10.0
@@ -98,68 +101,15 @@ class Planner:
             RegistryError: The registry cannot be read or written.
         """
         routes = self.decide(rollouts) if routes is None else routes
-        index = FamilyIndex(self._resources.registry.families())
-        found: dict[str, list[int]] = {}
-        nameless: dict[Evidence, list[int]] = {}
-        for number, (rollout, way) in enumerate(zip(rollouts, routes, strict=True)):
-            if rollout.data_source is not None:
-                key: str | None = source_key(rollout.data_source)
-            else:
-                key = index.match(rollout.prompt, way.signature)
-            if key is not None:
-                found.setdefault(key, []).append(number)
-            else:
-                nameless.setdefault(way.signature.evidence, []).append(number)
-        for key, members in found.items():
-            if key.startswith("source:"):
-                self._register(key, "", members, rollouts, routes)
-        for evidence, members in nameless.items():
-            for key, part in self._discover(evidence, members, rollouts, routes).items():
-                found.setdefault(key, []).extend(part)
-        return found
-
-    def _discover(
-        self, evidence: Evidence, members: Sequence[int], rollouts: Sequence[Rollout], routes: Sequence[Route]
-    ) -> dict[str, list[int]]:
-        """Return the new families among rollouts of one evidence, and the others by signature."""
-        places: dict[str, list[int]] = {}
-        for number in members:
-            places.setdefault(rollouts[number].prompt, []).append(number)
-        prompts = list(places)
-        found: dict[str, list[int]] = {}
-        grouped: set[str] = set()
-        for made, numbers in templates(prompts, max(2, self._resources.settings.family_prompts)):
-            part = [place for number in numbers for place in places[prompts[number]]]
-            key = found_key(made, evidence)
-            self._register(key, str(made), part, rollouts, routes)
-            found.setdefault(key, []).extend(part)
-            grouped.update(prompts[number] for number in numbers)
-        for prompt in prompts:
-            if prompt not in grouped:
-                for place in places[prompt]:
-                    found.setdefault(routes[place].signature.key, []).append(place)
-        return found
-
-    def _register(
-        self,
-        key: str,
-        sketch: str,
-        members: Sequence[int],
-        rollouts: Sequence[Rollout],
-        routes: Sequence[Route],
-    ) -> None:
-        """Keep a family in the registry, under the signature that most of its prompts have."""
-        counts = Counter(routes[number].signature.key for number in members)
-        prompts = {rollouts[number].prompt for number in members}
-        signature = min(counts, key=lambda signature: (-counts[signature], signature))
-        record = FamilyRecord(key, signature, sketch, rollouts[members[0]].prompt, len(prompts))
-        self._resources.registry.add_family(record)
+        smallest = self._resources.settings.family_prompts
+        return find_families(self._resources.registry, rollouts, routes, smallest)
 
     def _decide_open(self, prompts: Sequence[str]) -> dict[str, Route]:
         """Return hash of prompt -> route, by labels, the learned router, and the language model."""
         left = {_hash(prompt): prompt for prompt in prompts}
         decided: dict[str, Route] = {}
         self._by_label(left, decided)
+        self._as_before(left, decided)
         self._by_router(left, decided)
         llm = self._resources.llm
         if left and llm is not None and not self._resources.registry.frozen:
@@ -176,20 +126,25 @@ class Planner:
                 decided[key] = Route(signature, f"there is no evidence; {_BY_WHOM[label.source]} {said}")
                 del left[key]
 
+    def _as_before(self, left: dict[str, str], decided: dict[str, Route]) -> None:
+        """Decide the prompts that a learned router has decided before; it may have learnt more, but tools stay."""
+        for key, target in self._resources.registry.cached_all(ROUTED, list(left)).items():
+            decided[key] = _learned(target)
+            del left[key]
+
     def _by_router(self, left: dict[str, str], decided: dict[str, Route]) -> None:
         """Decide the prompts that the learned router is sure of."""
         self._train()
         if self._router is None:
             return
-        keys = list(left)
-        for key, answer in zip(keys, self._router.predict([left[key] for key in keys]), strict=True):
-            if answer is not None and answer[0] != UNDECIDED.key:
-                signature = Signature.parse(answer[0])
-                why = (
-                    f"there is no evidence; the learned router calls it {signature.domain} ({answer[1]:.2f})"
-                )
-                decided[key] = Route(signature, why)
-                del left[key]
+        answers = zip(list(left), self._router.predict(list(left.values())), strict=True)
+        sure = {
+            key: answer[0] for key, answer in answers if answer is not None and answer[0] != UNDECIDED.key
+        }
+        self._resources.registry.cache_all(ROUTED, sure)
+        for key, target in sure.items():
+            decided[key] = _learned(target)
+            del left[key]
 
     def _by_model(self, llm: LanguageModel, left: dict[str, str], decided: dict[str, Route]) -> None:
         """Ask about one prompt per group, a few calls at a time, until the learned router knows the rest."""
@@ -271,16 +226,22 @@ class Planner:
         for label in labels:
             digest.update(f"{label.prompt_hash} {label.target} {label.source}\n".encode())
         registry = self._resources.registry
-        stored = registry.cached("router", digest.hexdigest())
+        stored = registry.cached(ROUTER, digest.hexdigest())
         if stored is None:
             self._router = LearnedRouter.train(labels)
-            registry.cache("router", digest.hexdigest(), str(self._router or ""))
+            registry.cache(ROUTER, digest.hexdigest(), str(self._router or ""))
         else:
             self._router = LearnedRouter.parse(stored) if stored else None
 
 
 def _hash(prompt: str) -> str:
     return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _learned(target: str) -> Route:
+    """Return the route of a prompt that the learned router decided."""
+    signature = Signature.parse(target)
+    return Route(signature, f"there is no evidence; the learned router calls it {signature.domain}")
 
 
 def _calls(llm: LanguageModel) -> int:

@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypeVar
 
 MAX_CHARS = 20_000
 """Longer prompts have no sketch and fit none: looking at one costs no more than this, whoever wrote it."""
@@ -24,7 +24,8 @@ MIN_WORDS = 9
 """A template of fewer constant words than this, marks of the ends included, fits too much."""
 
 MIN_SHARE, ENOUGH_WORDS = 0.3, 24
-"""Least share of constant words in a prompt, unless there are enough; below it one may share a request by chance."""
+"""Least share of constant words in a prompt, unless there are enough. Prompts that do not begin alike need enough:
+they may share no more than how they end."""
 
 MIN_RUN = 3
 """Words in a row that make a segment; two recur by chance in what fills a slot."""
@@ -38,8 +39,13 @@ MAX_VALUE_WORDS = 6
 UNSEEN_FROM = 0.3
 """A slot is open if this share of its values came once: by Good and Turing's estimate, the chance of a new one."""
 
-SAMPLE = 24
-"""Prompts of a family from which its sketch is made."""
+SAMPLE, FILLING = 24, 400
+"""Prompts of a family from which its segments are told, and what fills its slots."""
+
+MOSTLY = 0.8
+"""Share of a family's prompts that must have its segments; the others are not of it."""
+
+ItemT = TypeVar("ItemT")
 
 _LETTERS = "".join(chr(code).lower() if chr(code).isalpha() else " " for code in range(128))
 _WORD = re.compile(r"[^\W\d_\u3040-\u30ff\u3400-\u9fff]{2,}|[\u3040-\u30ff\u3400-\u9fff]")
@@ -142,25 +148,28 @@ class Sketch:
 
 def sketch(prompts: Sequence[str]) -> Sketch | None:
     """Return what a family's prompts have in common; None if that is too little to tell it from others."""
-    step = max(1, len(prompts) // SAMPLE)
-    sample = [words for prompt in prompts[::step] if (words := words_of(prompt))]
-    if len(sample) < 2:
+    rows = [words for prompt in _spread(prompts, FILLING) if (words := words_of(prompt))]
+    if len(rows) < 2:
         return None
-    lines = [line_of(words) for words in sample]
+    sample = _spread(rows, SAMPLE)
     segments = _common(min(sample, key=len), sample)
-    for line in lines:
-        segments = _present(segments, line)
+    for words in sample:
+        segments = _present(segments, line_of(words))
     segments = tuple(segment for segment in segments if segment.count(" ") > MIN_RUN)
-    if not segments:
-        return None
     order = _placing_order(segments)
-    rows = [gaps for line in lines if (gaps := _gaps(segments, order, line)) is not None]
-    if len(rows) < len(lines):
+    fillings = [gaps for words in rows if (gaps := _gaps(segments, order, line_of(words))) is not None]
+    if not segments or len(fillings) < MOSTLY * len(rows):
         return None
-    found = Sketch(segments, tuple(_slot(column) for column in zip(*rows, strict=True)))
-    average = sum(map(len, sample)) / len(sample)
-    enough = found.words >= ENOUGH_WORDS or found.words >= MIN_SHARE * average
-    return found if enough and found.words >= MIN_WORDS else None
+    found = Sketch(segments, tuple(_slot(column) for column in zip(*fillings, strict=True)))
+    average = sum(map(len, rows)) / len(rows)
+    begins_alike = found.slots[0].values is not None
+    needed = max(MIN_WORDS, min(ENOUGH_WORDS, MIN_SHARE * average)) if begins_alike else ENOUGH_WORDS
+    return found if found.words >= needed else None
+
+
+def _spread(items: Sequence[ItemT], most: int) -> Sequence[ItemT]:
+    """Return at most so many items from all over a sequence."""
+    return items[:: -(-len(items) // most)] if len(items) > most else items
 
 
 def _common(template: Sequence[str], sample: Sequence[Sequence[str]]) -> tuple[str, ...]:
