@@ -95,14 +95,17 @@ class DriftMonitor:
 
     Args:
         registry: Where the counters of all processes meet.
+        seconds: Time between two looks.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, seconds: float = LOOK_SECONDS) -> None:
+        self._seconds = seconds
         self._registry = registry
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, int], Observation] = {}
         self._audits: dict[tuple[str, int], Audit] = {}
-        self._due = time.monotonic() + LOOK_SECONDS
+        self._watched: set[tuple[str, int]] = set()
+        self._due = time.monotonic() + seconds
 
     def observe(self, tool: str, version: int, rows: Sequence[Sequence[Score]]) -> None:
         """Count what a version said of a batch.
@@ -114,6 +117,7 @@ class DriftMonitor:
         """
         seen = observation(tool, rows)
         with self._lock:
+            self._watched.add((tool, version))
             self._seen[tool, version] = self._seen.get((tool, version), Observation()) + seen
 
     def observe_batch(self, scores: Sequence[Sequence[Score]]) -> None:
@@ -135,6 +139,7 @@ class DriftMonitor:
         """
         seen = comparison(pairs)
         with self._lock:
+            self._watched.add((tool, version))
             self._audits[tool, version] = self._audits.get((tool, version), Audit()) + seen
 
     def flush(self) -> None:
@@ -149,9 +154,11 @@ class DriftMonitor:
                 self._registry.add_audit(tool, version, compared)
 
     def look(self) -> tuple[Finding, ...]:
-        """Write what was counted, and call :meth:`findings` if that was not done for :data:`LOOK_SECONDS`."""
+        """Write what was counted; now and then do as :meth:`findings`, for the versions this process has watched."""
         if time.monotonic() >= self._due:
-            return self.findings()
+            with self._lock:
+                watched = frozenset(self._watched)
+            return self._found(watched)
         self.flush()
         return ()
 
@@ -161,22 +168,29 @@ class DriftMonitor:
         Every finding that stands is returned, acted upon only the first time. Call it between batches: a quarantine
         takes effect with the next batch that is planned.
         """
-        self._due = time.monotonic() + LOOK_SECONDS
+        return self._found(None)
+
+    def _found(self, watched: frozenset[tuple[str, int]] | None) -> tuple[Finding, ...]:
+        self._due = time.monotonic() + self._seconds
         self.flush()
         active = [record.active for record in self._registry.tools()]
-        found = [finding for version in active if version is not None for finding in self._examine(version)]
+        found = [
+            finding
+            for version in active
+            if version is not None and (watched is None or (version.tool, version.number) in watched)
+            for finding in self._examine(version)
+        ]
         if not self._registry.frozen:
             for finding in found:
-                self._act(finding)
+                self._registry.found(
+                    finding.tool, finding.version, finding.monitor, finding.action, finding.reason
+                )
         return tuple(found)
 
     def _examine(self, version: ToolVersion) -> list[Finding]:
         seen = self._registry.observed(version.tool, version.number, WINDOW)
         audited = self._registry.audited(version.tool, version.number)
         return [*examine(version, seen), *examine_audits(version, audited)]
-
-    def _act(self, finding: Finding) -> None:
-        self._registry.found(finding.tool, finding.version, finding.monitor, finding.action, finding.reason)
 
 
 def observation(tool: str, rows: Sequence[Sequence[Score]]) -> Observation:

@@ -298,6 +298,21 @@ def test_a_batch_is_counted_by_the_versions_that_scored_it(registry: Registry) -
     assert registry.observed("t", 2, 10) == Observation(2, 3, groups=1, flat=1, bottoms=3)
 
 
+def test_a_process_looks_now_and_then_at_the_versions_it_uses(registry: Registry) -> None:
+    adopt(registry)
+    other = registry.adopt(
+        ToolSpec("u", "verifier", "Made."), source="1", provenance=Provenance("agent"), report=PASSED, keys=[]
+    )
+    broken = rows(lambda chance, number: None, 300)
+    elsewhere = DriftMonitor(registry)
+    elsewhere.observe(other.tool, 1, broken)
+    assert elsewhere.look() == (), "not before its time"
+    monitor = DriftMonitor(registry, seconds=0.0)
+    monitor.observe("t", 1, broken)
+    assert [finding.tool for finding in monitor.look()] == ["t"]
+    assert sorted(finding.tool for finding in monitor.findings()) == ["t", "u"]
+
+
 def test_observing_costs_the_hot_path_next_to_nothing(registry: Registry) -> None:
     adopt(registry)
     monitor = DriftMonitor(registry)
