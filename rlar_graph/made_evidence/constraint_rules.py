@@ -33,9 +33,7 @@ def constraints_in(prompt: str) -> list[Constraint]:
 
     Where two contradict each other, a rule has misread one of them, and neither is returned.
     """
-    text = (
-        prompt if len(prompt) <= READ_CHARS else f"{prompt[: READ_CHARS // 2]}\n{prompt[-READ_CHARS // 2 :]}"
-    )
+    text = read_part(prompt)
     found: dict[str, Constraint] = {}
     for rule in RULES:
         for constraint in rule(text):

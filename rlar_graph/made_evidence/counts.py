@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_WORDS = tuple(
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen"
-    " nineteen twenty".split()  # noqa: SIM905 - a list of words is read as such
+_WORDS = (
+    *("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
 )
 _VALUES = {word: value for value, word in enumerate(_WORDS, 1)}
 _VALUES |= {"a": 1, "an": 1, "single": 1, "once": 1, "twice": 2, "thrice": 3, "thirty": 30, "forty": 40}
