@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -52,9 +52,9 @@ def open_rollout(limit: int) -> Rollout:
     return Rollout(f"Write an even number that is larger than {limit}.")
 
 
-def open_probes() -> list[Probe]:
+def open_probes(limits: Iterable[int] = LIMITS) -> list[Probe]:
     probes = []
-    for limit in LIMITS:
+    for limit in limits:
         even = limit + 2 + limit % 2
         probes += [
             Probe(open_rollout(limit), f"I choose {even}, which is even.", "good"),
