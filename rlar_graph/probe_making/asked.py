@@ -98,8 +98,9 @@ def asked_probes(
         for key, question in zip(keys, some, strict=True):
             if key in known:
                 found += [Probe(question.rollout, *row) for row in json.loads(known[key])]
-        if enough(found):
-            break
+        answered = [whole or bool(probes) for probes, whole in made]
+        if enough(found) or (answered and not any(answered)):
+            break  # a model that fails on all of several prompts will not do better on the next
     return found
 
 

@@ -28,7 +28,8 @@ _OPPOSITES |= {right: left for left, right in _OPPOSITES.items()}
 _SEVERAL = re.compile(
     r"\b(?:any (?:valid|one|such|of|order|number|word|solution|way)|an (?:example|instance)"
     r"|(?:one|a) (?:possible|valid)|come up with|construct|compose|arrange|place \w+ |create|generate"
-    r"|(?:write|find|give|name) (?:an?|one|some|your) |write \w+ (?:words|lines)|expression that"
+    r"|(?:write|find|give|name|say|provide|suggest|pick|propose|make|build|produce|state) (?:an?|one|some|your) "
+    r"|write \w+ (?:words|lines)|expression that"
     r"|using (?:all|each|every|only))",
     re.IGNORECASE,
 )

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from rlar_graph.probe_making.given import digest, right_answers
 from rlar_graph.probes import Probe, hostile_set
-from rlar_graph.routing.answer_type import is_prose
 from rlar_graph.types import Rollout
 
 PROMPTS = 2
@@ -28,6 +27,10 @@ RUNNING_TEXT = (
 )
 """Hostile probes that a tool which checks only the form of a text may rightly accept."""
 
+_COMMON = frozenset(
+    ("a", "an", "and", "as", "for", "in", "is", "it", "of", "on", "that", "the", "to", "was", "with")
+)
+
 
 def hostile_probes(rollouts: Sequence[Rollout], good: Sequence[Probe], seen: frozenset[str]) -> list[Probe]:
     """Return the hostile set for two deciding prompts, and a few of it for a visible one.
@@ -41,7 +44,9 @@ def hostile_probes(rollouts: Sequence[Rollout], good: Sequence[Probe], seen: fro
         good: Its good probes.
         seen: Prompts of which a writer may see probes.
     """
-    form_only = not any(map(right_answers, rollouts)) and any(is_prose(probe.completion) for probe in good)
+    form_only = not any(map(right_answers, rollouts)) and any(
+        _is_running_text(probe.completion) for probe in good
+    )
     accepted = {(repr(probe.rollout), probe.completion.strip()) for probe in good}
     ordered = sorted(rollouts, key=lambda rollout: digest(rollout.prompt))
     hidden = [rollout for rollout in ordered if rollout.prompt not in seen][:PROMPTS]
@@ -61,3 +66,9 @@ def _of_prompt(rollout: Rollout, good: Sequence[Probe]) -> tuple[Probe, ...]:
     mine = next((probe.completion for probe in good if probe.rollout == rollout), None)
     answers = right_answers(rollout)
     return hostile_set(rollout.prompt, answers[0] if answers else None, mine)
+
+
+def _is_running_text(completion: str) -> bool:
+    """Say whether a completion is made of sentences, by the share of words that every sentence needs."""
+    words = completion.lower().split()
+    return len(words) >= 6 and sum(word.strip(".,;:!?") in _COMMON for word in words) >= 0.15 * len(words)
