@@ -35,8 +35,10 @@ def open_sandbox(workers: int = 2, *, engine: str | None = None) -> Sandbox:
     if workers < 1:
         raise SandboxUnavailable(f"a sandbox needs at least one worker, not {workers}")
     if chosen == "e2b":
-        from rlar_graph.sandbox.e2b import E2BSandbox
-
+        try:
+            from rlar_graph.sandbox.e2b import E2BSandbox
+        except ImportError as error:
+            raise SandboxUnavailable('the E2B engine needs: pip install "rlar-graph[e2b]"') from error
         return E2BSandbox(workers)
     from rlar_graph.sandbox.process import ProcessSandbox
 

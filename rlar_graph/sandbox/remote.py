@@ -69,8 +69,7 @@ _rlar({word!r}, {sources!r}, {job!r})
 """
 
 _CALL = """
-        import ast
-        found = sys.modules["rlar_graph.sandbox.lint"].runs_code(ast.parse(job["source"]))
+        found = sys.modules["rlar_graph.sandbox.lint"].runs_code(job["source"])
         if found:
             answer("refused", text=found)
             return

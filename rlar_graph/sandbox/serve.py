@@ -5,7 +5,6 @@ The verifier shares this process, so it can falsify its own results and nobody e
 
 from __future__ import annotations
 
-import ast
 import math
 import mmap
 import os
@@ -15,7 +14,7 @@ from collections.abc import Callable, Mapping
 from rlar_graph.sandbox import lint
 from rlar_graph.sandbox.bell import Bell
 from rlar_graph.sandbox.describe import describe
-from rlar_graph.sandbox.plain import unpacker
+from rlar_graph.sandbox.plain import pack, unpack, unpacker
 from rlar_graph.sandbox.wire import (
     INBOX,
     INBOX_BYTES,
@@ -64,16 +63,24 @@ def main(descriptors: list[int]) -> None:
 def _define(source: bytes, scope: dict[str, object]) -> tuple[Code, str]:
     try:
         text = source.decode("utf-8", "surrogatepass")
-        tree = ast.parse(text, "verifier.py")
-        found = lint.runs_code(tree)
+        found = lint.runs_code(text)
         if found:
             return Code.REFUSED, found
-        exec(compile(tree, "verifier.py", "exec", dont_inherit=True), scope)  # noqa: S102  what the sandbox is for
+        exec(compile(text, "verifier.py", "exec", dont_inherit=True), scope)  # noqa: S102  what the sandbox is for
     except MemoryError:
         return Code.MEMORY, "MemoryError while the source was defined"
     except BaseException as error:  # noqa: BLE001  the worker's edge: whatever the source raised is its outcome
         return Code.ERROR, f"{describe(error)} (while the source was defined)"
     return Code.OK, ""
+
+
+def rehearse() -> None:
+    """Do once in the zygote what every child does first, so that the interpreter's lazy tables are filled by then."""
+    scope: dict[str, object] = {}
+    _define(
+        b"import math\ndef f(x: int = 1) -> float:\n    return [x for x in (1, 2.0)][0] if x else 0", scope
+    )
+    unpack(pack([1, "a", None, {"b": (1.5, {2})}]))
 
 
 def _serve(scope: Mapping[str, object], shared: mmap.mmap, bell: Bell) -> None:

@@ -64,35 +64,38 @@ def main(text: str, control: int, owner: int) -> None:
         control: Descriptor of the socket to the trainer.
         owner: The trainer's pidfd.
     """
-    config = Config(**json.loads(text))
     _place(control, owner)
+    trainer = socket.socket(fileno=CONTROL)
+    try:
+        confinement = _prepare(Config(**json.loads(text)))
+    except Exception as error:  # noqa: BLE001  the process edge: the trainer must learn why there is no zygote
+        trainer.send(f"!the sandbox could not be confined: {type(error).__name__}: {error}".encode())
+        os._exit(1)
+    lines = [f"{name}\t{int(on)}\t{note}" for name, (on, note) in confinement.notes.items()]
+    trainer.send("\n".join(lines).encode("utf-8", "replace")[:8000])
+    _serve(trainer, confinement)
+
+
+def _prepare(config: Config) -> lockdown.Confinement:
+    """Import, warm up, lock down; what is left is a process small and blind enough to be forked."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the trainer, which then closes us
     sys.argv = sys.orig_argv = [""]
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")  # where memory runs out, a program in the sandbox goes before the trainer
-    vars(builtins).update(
-        exit=sys.exit, quit=sys.exit
-    )  # programs expect what the site module we skip would add
-    socket_to_trainer = socket.socket(fileno=CONTROL)
-    try:
-        _preload(config.preload)
-        _warm(config.warm)
-        keep_freed_memory()
-        confinement = _confine(config)
-    except Exception as error:  # noqa: BLE001  the process edge: the trainer must learn why there is no zygote
-        socket_to_trainer.send(
-            f"!the sandbox could not be confined: {type(error).__name__}: {error}".encode()
-        )
-        os._exit(1)
+    # Programs expect what the site module, which we skip, would add.
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)
+    _preload(config.preload)
+    _warm(config.warm)
+    serve.rehearse()
+    keep_freed_memory()
+    confinement = _confine(config)
     for name in [name for name in os.environ if not name.endswith("_NUM_THREADS")]:
         del os.environ[name]
     gc.collect()
     gc.disable()
     gc.freeze()
-    lines = [f"{name}\t{int(on)}\t{note}" for name, (on, note) in confinement.notes.items()]
-    socket_to_trainer.send("\n".join(lines).encode("utf-8", "replace")[:8000])
-    _serve(socket_to_trainer, confinement)
+    return confinement
 
 
 def _confine(config: Config) -> lockdown.Confinement:

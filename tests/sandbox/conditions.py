@@ -34,9 +34,20 @@ def _filter(landlock: bool) -> Program:
     return [*program, *rule("clone", flags), give(ALLOW)]
 
 
+BROKEN = {"no-seccomp": ("seccomp",), "no-prctl": ("prctl",), "no-limits": ("prlimit64", "setrlimit")}
+"""Machines on which no code may be confined, by the calls they refuse."""
+
+
 def impose(name: str) -> None:
     """Put the condition on this process."""
     if name == "full":
+        return
+    if name in BROKEN:
+        program = head()
+        for call in BROKEN[name]:
+            program += rule(call, [give(ERRNO | errno.EPERM)])
+        libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+        Filter([*program, give(ALLOW)]).install()
         return
     if name == "rootless":
         _become_user()

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from rlar_graph.errors import SandboxClosed, SandboxUnavailable
-from rlar_graph.sandbox import Limits, Sandbox, open_sandbox
+from rlar_graph.sandbox import Limits, Sandbox, flavours, open_sandbox
 from rlar_graph.sandbox.process import ProcessSandbox
 
 IDENTITY = "def f(x): return x"
@@ -415,6 +416,33 @@ def test_refusals_offer_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
         open_sandbox(workers=0)
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(SandboxUnavailable, match=r'engine="e2b".*RLAR_SANDBOX=unsafe'):
+        open_sandbox()
+
+
+@pytest.mark.parametrize(
+    ("condition", "missing"), [("no-seccomp", "seccomp"), ("no-prctl", "prctl"), ("no-limits", "limit")]
+)
+def test_a_machine_below_the_minimum_is_refused(condition: str, missing: str) -> None:
+    probe = """
+from rlar_graph.errors import SandboxUnavailable
+from rlar_graph.sandbox import open_sandbox
+try:
+    open_sandbox()
+except SandboxUnavailable as error:
+    print(error)
+"""
+    impose = [sys.executable, str(Path(__file__).parent / "conditions.py"), condition]
+    found = subprocess.run([*impose, sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert missing in found.stdout
+    assert 'engine="e2b"' in found.stdout
+    assert "RLAR_SANDBOX=unsafe" in found.stdout
+
+
+def test_the_self_test_believes_no_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Layers that report themselves in force and let these pass.
+    leaky = (*flavours.readable(), tempfile.gettempdir(), "/etc")
+    monkeypatch.setattr("rlar_graph.sandbox.flavours.readable", lambda: leaky)
+    with pytest.raises(SandboxUnavailable, match=r"could still read a file, list a directory"):
         open_sandbox()
 
 
