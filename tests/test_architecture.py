@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("recorder",),
     ("engine",),
     ("nodes", "evaluation"),
-    ("graph",),
+    ("graph", "router_report"),
     ("reward",),
     ("testing",),
     ("cli",),
