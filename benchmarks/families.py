@@ -75,13 +75,16 @@ def labelled(make: Callable[[int], Iterator[Task]], seed: int, each: int) -> lis
 
 
 def mutated(text: str, random: Random) -> str:
-    """Return a right answer with a character dropped, doubled, exchanged, or two of its lines swapped."""
+    """Return a right answer with a character dropped, doubled or exchanged, or two of its lines swapped.
+
+    Spaces are left alone: scorers differ on whether they matter.
+    """
     lines = text.splitlines()
     if len(lines) > 1 and random.random() < 0.4:
         one, two = random.sample(range(len(lines)), 2)
         lines[one], lines[two] = lines[two], lines[one]
         return "\n".join(lines)
-    place = random.randrange(len(text))
+    place = random.choice([place for place, char in enumerate(text) if not char.isspace()])
     char = text[place]
     change = random.choice(("", char * 2, str(random.randrange(10)) if char.isdigit() else "x"))
     return text[:place] + change + text[place + 1 :]

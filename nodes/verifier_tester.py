@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TypedDict, cast
 
+from rlar_graph.branch_costs import added
 from rlar_graph.engine import Engine
-from rlar_graph.errors import LLMError, SandboxError
+from rlar_graph.errors import LLMError, SandboxError, ToolError
 from rlar_graph.probe_making import family_probes
 from rlar_graph.proving import Proof, prove
 from rlar_graph.rewards.base import RewardTool, ToolSpec
-from rlar_graph.rewards.generated import GeneratedVerifier
+from rlar_graph.rewards.generated import TRIAL_LIMITS, GeneratedVerifier
 from rlar_graph.rewards.load import load_registered
 from rlar_graph.routing.signature import Signature
-from rlar_graph.state import AcquireState, Draft
+from rlar_graph.state import AcquireState, Cost, Draft, Rejected
 from rlar_graph.types import ToolKind
-
-ONE_LOOK = (
-    "it makes no mistake that its writer may see and fails on deciding probes ({checks}); "
-    "a further try on the same ones would be a guess"
-)
 
 
 class VerifierTesterUpdate(TypedDict, total=False):
@@ -29,33 +26,49 @@ class VerifierTesterUpdate(TypedDict, total=False):
     admitted: bool
     failures: list[str]
     refused: str | None
+    rejected: list[Rejected]
+    cost: Cost
 
 
 def verifier_tester(state: AcquireState, engine: Engine) -> VerifierTesterUpdate:
-    """Prove the draft; a tool that failed on deciding probes is refused further rounds."""
+    """Prove the draft; refuse further rounds to one that failed on deciding probes or used all its rounds up."""
     draft = state.get("draft")
     if draft is None:
-        return {"report": None, "admitted": False, "failures": [], "refused": "there is no draft to test"}
+        return _unmeasured("there is no draft to test")
+    started = time.perf_counter()
     try:
         proof = _proved(state, draft, engine)
-    except (LLMError, SandboxError) as error:
+    except (LLMError, SandboxError, ToolError) as error:
         # The node's edge: nothing was measured, which is no finding about the draft.
-        return {
-            "report": None,
-            "admitted": False,
-            "failures": [],
-            "refused": f"{type(error).__name__}: {error}",
-        }
-    refused = None
-    if proof.decided and not proof.admitted:
-        failed = [check.name for check in proof.report.checks if not check.passed]
-        refused = ONE_LOOK.format(checks=", ".join(failed))
-    return {
-        "report": proof.report.to_json(),
+        return _unmeasured(f"{type(error).__name__}: {error}")
+    report = proof.report.to_json()
+    update: VerifierTesterUpdate = {
+        "report": report,
         "admitted": proof.admitted,
         "failures": list(proof.failures),
-        "refused": refused,
+        "refused": None if proof.admitted else _refused(state, proof, engine.settings.writer_rounds),
+        "cost": added(state, 0, 0, 0.0, time.perf_counter() - started),
     }
+    if not proof.admitted:
+        update["rejected"] = [*state.get("rejected", []), {"draft": draft, "report": report}]
+    return update
+
+
+def _unmeasured(why: str) -> VerifierTesterUpdate:
+    return {"report": None, "admitted": False, "failures": [], "refused": why}
+
+
+def _refused(state: AcquireState, proof: Proof, rounds: int) -> str | None:
+    """Say why the writer gets no further round, if it does not."""
+    failed = ", ".join(check.name for check in proof.report.checks if not check.passed)
+    if proof.decided:
+        return (
+            f"it makes no mistake that its writer may see and fails on deciding probes ({failed}); "
+            "a further try on the same ones would be a guess"
+        )
+    if state.get("attempt", 1) >= rounds:
+        return f"still wrong on visible probes after {state.get('attempt', 1)} drafts ({failed})"
+    return None
 
 
 def _proved(state: AcquireState, draft: Draft, engine: Engine) -> Proof:
@@ -65,7 +78,9 @@ def _proved(state: AcquireState, draft: Draft, engine: Engine) -> Proof:
 
     def load(fresh: bool) -> RewardTool:
         if kind == "verifier":
-            return GeneratedVerifier(spec, draft["source"], engine.resources.sandbox, fresh=fresh)
+            return GeneratedVerifier(
+                spec, draft["source"], engine.resources.sandbox, TRIAL_LIMITS, fresh=fresh
+            )
         return load_registered(spec, draft["source"], engine.resources)
 
     return prove(

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from rlar_graph.admission.report import excerpt
 from rlar_graph.probes import Probe
 from rlar_graph.rewards.base import RewardTool, ToolSpec
-from rlar_graph.rewards.generated import ALLOWED_IMPORTS, FUNCTION, GeneratedVerifier, check_source
+from rlar_graph.rewards.generated import (
+    ALLOWED_IMPORTS,
+    FUNCTION,
+    TRIAL_LIMITS,
+    GeneratedVerifier,
+    check_source,
+)
 from rlar_graph.sandbox.base import Sandbox
 from rlar_graph.types import Rollout, ToolKind, Verdict
 
@@ -130,7 +136,9 @@ def tried(source: str, visible: Sequence[Probe], sandbox: Callable[[], Sandbox])
     problems = check_source(source)
     if problems:
         return Candidate(source, tuple(problems[:MISTAKES_SHOWN]), -1.0)
-    verdicts = judged(GeneratedVerifier(ToolSpec("draft", "verifier", ""), source, sandbox), visible)
+    verdicts = judged(
+        GeneratedVerifier(ToolSpec("draft", "verifier", ""), source, sandbox, TRIAL_LIMITS), visible
+    )
     wrong = [
         (probe, verdict)
         for probe, verdict in zip(visible, verdicts, strict=True)

@@ -6,8 +6,8 @@ further look would be another ticket in a lottery that a wrong tool can win.
 
 **How sure an admission is.** Both rates must have a lower 95 % confidence bound of 0.9. Below 35 deciding probes of a
 kind not even a perfect run gets there; then not one mistake is allowed, and :data:`FLOOR` must be reached, which takes
-19 probes. So a tool whose true rate is 0.9 passes a side with a chance of 0.025 at 35 probes and more, 0.04 at 30, and
-at worst 0.12 at 20; one of 0.8 with at most 0.012.
+19 probes. So a tool whose true rate is 0.9 passes a side with a chance of at most 0.03 at 35 probes and more, 0.04 at
+30, and at worst 0.12 at 20; one of 0.8 with at most 0.012.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from dataclasses import dataclass, replace
 
 from rlar_graph.admission import AdmissionReport, Check, Failure, Requirements, admit
 from rlar_graph.admission.checks import wilson_lower
+from rlar_graph.candidates import judged
+from rlar_graph.judge_checks import steadiness
 from rlar_graph.probes import LEADING_PROSE, OUTER_WHITESPACE, Probe, Transform
 from rlar_graph.rewards.base import RewardTool, ToolSpec
-from rlar_graph.rewards.generated import check_source
+from rlar_graph.rewards.generated import FIRST_CHUNK, check_source
+from rlar_graph.rewards.judge import Judge
 from rlar_graph.routing.signature import AnswerType, Evidence, Signature
 
 SURE = 0.9
 FLOOR = 0.83
-JUDGE_SECONDS = 60.0
+VERIFIER_SECONDS, JUDGE_SECONDS = 0.25, 60.0
 MAX_FAILURES = 8
 
 _EXACT_FORM = re.compile(
@@ -75,11 +78,12 @@ def prove(
     """
     tool = load(False)
     spec = tool.spec
+    visible = [probe for probe in probes if probe.visible]
     problems = check_source(source) if spec.kind == "verifier" else []
+    problems = problems or _judges_nothing(tool, visible[:FIRST_CHUNK])
     if problems:
         return Proof(_rejected(spec, problems), tuple(problems[:MAX_FAILURES]))
-    visible = [probe for probe in probes if probe.visible]
-    changes = changes_for(signature, visible)
+    changes = _changes(tool, signature, visible)
     seen = admit(
         tool, visible, requirements=_lenient(spec.kind, visible), metamorphic=changes, again=load(True)
     )
@@ -92,11 +96,25 @@ def prove(
         tool,
         deciding,
         requirements=requirements_for(spec.kind, deciding),
-        metamorphic=changes_for(signature, deciding),
+        metamorphic=_changes(tool, signature, deciding),
         again=load(True),
     )
     shown = Check("visible probes", True, note=f"{len(visible)}, {len(mistakes)} mistakes")
-    return Proof(without_texts(replace(report, checks=(*report.checks, shown))), decided=True)
+    steady = steadiness(tool, deciding) if isinstance(tool, Judge) and report.admitted else ()
+    return Proof(without_texts(replace(report, checks=(*report.checks, shown, *steady))), decided=True)
+
+
+def _changes(tool: RewardTool, signature: Signature, probes: Sequence[Probe]) -> list[Transform]:
+    """Return the metamorphic changes for a tool; a judge is asked again in other ways, for each answer costs a call."""
+    return [] if tool.spec.kind == "judge" else changes_for(signature, probes)
+
+
+def _judges_nothing(tool: RewardTool, sample: Sequence[Probe]) -> list[str]:
+    """Return why a tool abstains on all of a sample: one that hangs must not do so through every run of the gate."""
+    reasons = [verdict.abstained for verdict in judged(tool, sample)] if tool.spec.kind == "verifier" else []
+    if not reasons or not all(reasons):
+        return []
+    return [f"it judges nothing: {reason}" for reason in dict.fromkeys(reasons)]
 
 
 def requirements_for(kind: str, deciding: Sequence[Probe]) -> Requirements:
@@ -108,7 +126,7 @@ def requirements_for(kind: str, deciding: Sequence[Probe]) -> Requirements:
         true_positive_rate=needed_rate(counts["good"]),
         true_negative_rate=needed_rate(counts["bad"]),
         lower_bound=FLOOR,
-        seconds_per_completion=JUDGE_SECONDS if kind == "judge" else usual.seconds_per_completion,
+        seconds_per_completion=JUDGE_SECONDS if kind == "judge" else VERIFIER_SECONDS,
     )
 
 
@@ -132,7 +150,7 @@ def _lenient(kind: str, visible: Sequence[Probe]) -> Requirements:
         true_positive_rate=usual.true_positive_rate if good else 0.0,
         true_negative_rate=usual.true_negative_rate if bad else 0.0,
         order=usual.order if good & bad else 0.0,
-        seconds_per_completion=JUDGE_SECONDS if kind == "judge" else usual.seconds_per_completion,
+        seconds_per_completion=JUDGE_SECONDS if kind == "judge" else VERIFIER_SECONDS,
     )
 
 

@@ -21,9 +21,12 @@ EVIDENCE = ("aliases", "tests", "entry_point", "schema", "choices", "language", 
 LIMITS = Limits(seconds=2.0, memory_mb=256)
 """What one call may use: a check of one completion is a matter of milliseconds."""
 
+TRIAL_LIMITS = Limits(seconds=1.0, memory_mb=256)
+"""What one call may use while the tool is on trial: less than later, so that a busy machine makes none abstain."""
+
 MAX_CHARS = 8_000
-MAX_TIMEOUTS = 8
-FIRST_CHUNK, LARGEST_CHUNK = 16, 1_024
+MAX_TIMEOUTS = 4
+FIRST_CHUNK, LARGEST_CHUNK = 8, 1_024
 
 # No sympy: it evaluates the strings it is given, so that a completion could write its own verdict. No clock, no
 # chance, no files: a verdict depends on what is judged and nothing else.
