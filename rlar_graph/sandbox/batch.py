@@ -44,7 +44,7 @@ class BatchRun:
         self._arguments = list(arguments)
         self._outcomes: list[Outcome | None] = [None] * len(arguments)
         self._pending: deque[range] = deque([range(len(arguments))])
-        self._pack = fast_packer().pack
+        self._packer = fast_packer()
         self._typical = BATCH_BYTES // 16
         self._workers: list[Worker] = []
         self._large: set[Worker] = set()
@@ -122,44 +122,51 @@ class BatchRun:
 
     def _feed(self, worker: Worker) -> None:
         while self._pending and (slot := worker.free_slot()) is not None:
-            indices, payloads = self._take_chunk()
-            if payloads:
-                worker.send(self._name, payloads, indices, slot)
-                if sum(map(len, payloads)) > _TRIM_BYTES:
+            part, block = self._take_chunk()
+            with block:
+                if part:
+                    worker.send(self._name, block, part, slot)
+                if len(block) > _TRIM_BYTES:
                     self._large.add(worker)
+            self._packer.reset()
 
-    def _take_chunk(self) -> tuple[range, list[bytes]]:
+    def _take_chunk(self) -> tuple[range, memoryview]:
         """The next calls and their packed arguments; about :data:`BATCH_BYTES` of them."""
         ahead = self._pending.popleft()
         part = ahead[: max(1, min(self._chunk, BATCH_BYTES // self._typical))]
         try:
-            payloads = list(map(self._pack, self._arguments[part.start : part.stop]))
+            # Straight into one buffer: bytes per call and a join would cost more than all else the trainer does.
+            deque(map(self._packer.pack, self._arguments[part.start : part.stop]), maxlen=0)
+            block = self._packer.getbuffer()
         except (TypeError, ValueError, OverflowError, RecursionError):
-            part, payloads = self._pack_slowly(part)  # one of them cannot be sent as it is: find it
-        size = sum(map(len, payloads)) + len(self._name)
-        while size > INBOX_BYTES and payloads:
-            size -= len(payloads.pop())
-            part = part[:-1]
-            if not part:
-                self._outcomes[ahead.start] = _refuse(f"the arguments take more than {INBOX_BYTES >> 20} MiB")
-                part = ahead[:1]
-        self._typical = max(1, size // max(1, len(payloads)))
-        if len(ahead) > len(part):
-            self._pending.appendleft(ahead[len(part) :])
-        return part, payloads
+            part, block = self._pack_slowly(part)  # one of them cannot be sent as it is: find it
+        if len(block) + len(self._name) > INBOX_BYTES:
+            block.release()
+            part, block = self._pack_slowly(part)
+        self._typical = max(1, len(block) // max(1, len(part)))
+        done = max(1, len(part))
+        if len(ahead) > done:
+            self._pending.appendleft(ahead[done:])
+        return part, block
 
-    def _pack_slowly(self, part: range) -> tuple[range, list[bytes]]:
-        """Pack one by one, up to the first call that has to be refused."""
+    def _pack_slowly(self, part: range) -> tuple[range, memoryview]:
+        """Pack one by one, up to the first call that must be refused or does not fit; refuse it where it is the first."""
         payloads: list[bytes] = []
+        size = len(self._name)
         for index in part:
             try:
-                payloads.append(pack(self._arguments[index]))
+                payload = pack(self._arguments[index])
+                if len(payload) + len(self._name) > INBOX_BYTES:
+                    raise ValueError(f"they take more than {INBOX_BYTES >> 20} MiB")
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                if payloads:
-                    break
-                self._outcomes[index] = _refuse(f"the arguments cannot be sent: {error}")
-                return part[:1], []
-        return part[: len(payloads)], payloads
+                if not payloads:
+                    self._outcomes[index] = _refuse(f"the arguments cannot be sent: {error}")
+                break
+            size += len(payload)
+            if size > INBOX_BYTES:
+                break
+            payloads.append(payload)
+        return part[: len(payloads)], memoryview(b"".join(payloads))
 
     def _collect(self, worker: Worker) -> None:
         batch = worker.batches.popleft()

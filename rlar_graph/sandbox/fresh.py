@@ -59,7 +59,7 @@ def _once(
     worker = pool.fork(verifier)
     try:
         # The call is in the worker's hands before its source is defined: one wake-up less.
-        worker.send(name, [payload], range(1), 0)
+        worker.send(name, payload, range(1), 0)
         return worker.load(limits.seconds) or _result(worker, limits, answer)
     finally:
         pool.discard(worker)

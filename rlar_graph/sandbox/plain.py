@@ -126,16 +126,12 @@ def pack_answer(value: object) -> bytes:
     return packed
 
 
-def packer() -> msgpack.Packer:
-    """A packer for many values in a row, as :func:`pack`."""
-    return msgpack.Packer(
-        default=_special, strict_types=True, unicode_errors="surrogatepass", use_bin_type=True
-    )
-
-
 def fast_packer() -> msgpack.Packer:
-    """As :func:`packer` in half the time; raises UnicodeEncodeError for lone surrogates."""
-    return msgpack.Packer(default=_special, strict_types=True, use_bin_type=True)
+    """A packer that gathers many values in one buffer, in a third of the time of :func:`pack`.
+
+    It raises UnicodeEncodeError for lone surrogates; ``getbuffer`` gives the buffer and ``reset`` empties it.
+    """
+    return msgpack.Packer(default=_special, strict_types=True, use_bin_type=True, autoreset=False)
 
 
 def _restore(code: int, data: bytes) -> object:

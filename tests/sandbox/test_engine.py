@@ -117,6 +117,50 @@ def test_arguments_that_cannot_be_sent_are_refused_alone(sandbox: Sandbox) -> No
     assert {outcome.fault for outcome in outcomes if outcome.status == "refused"} == {"sandbox"}
 
 
+def test_honest_verifiers_find_what_they_need(sandbox: Sandbox) -> None:
+    source = """
+from __future__ import annotations
+import asyncio, collections, dataclasses, datetime, decimal, enum, fractions, functools, heapq, itertools, json, math
+import random, re, signal, statistics, string, textwrap, threading, time, typing, unicodedata, zoneinfo
+
+@dataclasses.dataclass
+class Answer:
+    text: str
+    parts: list[float] = dataclasses.field(default_factory=list)
+
+class Kind(enum.Enum):
+    RIGHT = 1
+
+class Pair(typing.NamedTuple):
+    left: int
+    right: int = 0
+
+def depth(n):
+    return 0 if n == 0 else 1 + depth(n - 1)
+
+async def later():
+    await asyncio.sleep(0.001)
+    return 1
+
+def f(x):
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(5)
+    time.sleep(0.001)
+    lock = threading.Lock()
+    with lock:
+        found = [Answer(x), Kind.RIGHT, Pair(1), typing.get_type_hints(Answer), json.loads('[1]'), random.random(),
+                 datetime.datetime.now(), statistics.mean([1, 2]), decimal.Decimal(1), unicodedata.name('a'),
+                 asyncio.run(later()), depth(900), zoneinfo.ZoneInfo('UTC'), re.sub('a', 'b', x)]
+    return len(found) == 14
+"""
+    outcome = sandbox.call(source, "f", {"x": "abc"}, Limits(seconds=20))
+    assert outcome.value == 1.0, outcome
+    numeric = (
+        "import numpy as np, sympy\ndef f(): return float(np.linalg.inv(np.eye(3)).sum() + sympy.sqrt(4))"
+    )
+    assert sandbox.call(numeric, "f", {}, Limits(seconds=20)).value == 5.0
+
+
 def test_a_source_that_cannot_be_defined(sandbox: Sandbox) -> None:
     assert sandbox.call("def f(:", "f", {}).status == "error"
     assert sandbox.call("raise KeyError", "f", {}).status == "error"
