@@ -13,7 +13,7 @@ import pytest
 from rlar_graph.agreement import answer_of, majority, might_be_same, same
 from rlar_graph.probe_making import family_probes, keep, shortage, visible
 from rlar_graph.probe_making.asked import Mistake, Mistakes, Solution
-from rlar_graph.probe_making.given import given_probes, several_right
+from rlar_graph.probe_making.given import given_probes, right_answers, several_right
 from rlar_graph.probe_making.hostile import RUNNING_TEXT
 from rlar_graph.probe_making.near_misses import near_misses
 from rlar_graph.probe_making.panel import CONTROL, Mark, Sheet
@@ -182,6 +182,7 @@ def test_every_field_of_evidence_survives_the_registry(tmp_path: Path) -> None:
         ("What is 6 times 7? Put it between <answer> and </answer>.", {"<answer>42</answer>"}),
         ("What is 6 times 7? End with #### and the number.", {"#### 42"}),
         ("Give 6 times 7 as JSON.", {"42"}),
+        ("Sort these words and hand them back.", {"42"}),
     ],
 )
 def test_wordings_are_those_that_the_prompt_allows(prompt: str, forms: set[str]) -> None:
@@ -200,6 +201,23 @@ def test_near_misses_are_other_answers(answer: str) -> None:
     misses = near_misses("Solve it.", answer)
     assert misses and answer not in misses.values()
     assert len(set(misses.values())) == len(misses)
+
+
+def test_references_of_many_kinds_are_read_as_answers() -> None:
+    solution = "She has 3 bags of 14, and 3 * 14 = 42.\n#### 42"
+    assert right_answers(Rollout("?", reference=solution)) == ("42", solution)
+    board = "_ Q _ _\n_ _ _ Q\nQ _ _ _\n_ _ Q _"
+    assert right_answers(Rollout("?", reference=board)) == (board,)
+    assert right_answers(Rollout("?", reference=7, aliases=("seven",))) == ("7", "seven")
+    assert right_answers(Rollout("?", reference=["a", "b"])) == ("a, b",)
+    assert right_answers(Rollout("?")) == ()
+
+
+def test_one_prompt_with_two_answers_shows_that_several_are_right(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Sum {n}?", "reference": str(n)} for n in range(10, 30)]
+    with World(tmp_path) as world:
+        probes = family_probes(task([*rows, {"prompt": "Sum 10?", "reference": "4"}]), world.resources)
+    assert {probe.expect for probe in probes} == {"good", "hostile"}
 
 
 def test_near_misses_leave_what_may_be_as_right() -> None:
@@ -231,9 +249,8 @@ def test_weak_probes_decide_nothing_without_a_second_opinion(tmp_path: Path) -> 
     rows = [{"prompt": f"Find a multiple of {n}.", "reference": str(7 * n)} for n in range(11, 41)]
     with World(tmp_path) as world:
         probes = family_probes(task(rows), world.resources)
-    bad = [probe for probe in probes if probe.expect == "bad"]
-    assert bad and all(probe.visible and probe.why.startswith("weak:") for probe in bad)
-    assert shortage(probes)
+    assert {probe.expect for probe in probes} == {"good", "hostile"}
+    assert "Supply wrong ones" in str(shortage(probes))
 
 
 def test_words_are_told_right_from_wrong_by_the_built_in_verifier(tmp_path: Path) -> None:
@@ -323,7 +340,7 @@ def test_a_no_man_is_found_out_where_the_right_answer_is_known(tmp_path: Path) -
     with World(tmp_path, no_man) as world:
         probes = family_probes(task(rows), world.resources)
         assert world.requests
-    assert not [p for p in probes if p.expect == "bad" and not p.why.startswith("weak:")]
+    assert not [probe for probe in probes if probe.expect == "bad"]
 
 
 def test_where_solvers_agree_their_answer_is_good_in_several_wordings(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from rlar_graph.llm import LanguageModel
 from rlar_graph.probe_making.asked import Question, asked_probes
-from rlar_graph.probe_making.given import Offer, given_probes
+from rlar_graph.probe_making.given import Offer, answers_vary, given_probes
 from rlar_graph.probe_making.hostile import hostile_probes
 from rlar_graph.probe_making.keeping import bare, keep, kept
 from rlar_graph.probe_making.sides import count, on_sides, visible_prompts
@@ -53,7 +53,9 @@ def family_probes(
     examples = _examples(task["examples"])
     known = kept(registry, family)
     seen = visible_prompts([rollout for rollout, _ in examples], known)
-    offers = [_offers(rollout, [one for one, _ in examples], seen) for rollout, _ in examples]
+    everyone = [rollout for rollout, _ in examples]
+    varied = answers_vary(everyone)
+    offers = [_offers(rollout, everyone, seen, varied) for rollout in everyone]
     certain = _in_turns([[offer.probe for offer in some if not offer.weak] for some in offers])
     _add(registry, family, "data", on_sides(certain, seen))
     if resources.llm is not None and not has_enough(kept(registry, family), NEEDED):
@@ -62,10 +64,8 @@ def family_probes(
             for (rollout, completions), some in zip(examples, offers, strict=True)
         ]
         _ask(registry, family, resources.llm, questions, seen)
-    shown = [probe for some in offers for probe in _weak(some) if probe.rollout.prompt in seen]
-    _add(registry, family, "data", on_sides(shown, seen))
     good = [probe for probe in kept(registry, family) if probe.expect == "good"]
-    keep(registry, family, "hostile", hostile_probes([rollout for rollout, _ in examples], good, seen))
+    keep(registry, family, "hostile", hostile_probes(everyone, good, seen))
     return kept(registry, family)
 
 
@@ -102,14 +102,15 @@ def _examples(records: object) -> list[tuple[Rollout, tuple[str, ...]]]:
     return list(found.values())
 
 
-def _offers(rollout: Rollout, everyone: Sequence[Rollout], seen: frozenset[str]) -> list[Offer]:
+def _offers(rollout: Rollout, everyone: Sequence[Rollout], seen: frozenset[str], varied: bool) -> list[Offer]:
     """Return what the data gives for a prompt; of other prompts only those on the same side are used."""
     side = rollout.prompt in seen
-    return given_probes(rollout, [other for other in everyone if (other.prompt in seen) is side])
+    others = [other for other in everyone if (other.prompt in seen) is side]
+    return given_probes(rollout, others, several=varied)
 
 
 def _weak(offers: Sequence[Offer]) -> tuple[Probe, ...]:
-    return tuple(replace(offer.probe, why=f"weak: {offer.probe.why}") for offer in offers if offer.weak)
+    return tuple(offer.probe for offer in offers if offer.weak)
 
 
 def _policy(rollout: Rollout, completions: Sequence[str]) -> tuple[Probe, ...]:

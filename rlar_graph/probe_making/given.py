@@ -1,7 +1,8 @@
 """Probes from the data: what a prompt's reference says of completions, without asking anybody.
 
 A reference in several wordings is good. Other prompts' references and near misses are bad, except where several
-answers may be right: there they are *weak*, which is to say probably bad, and decide nothing by themselves.
+answers may be right: there they are *weak*, which is to say probably bad. One in five of those is right after all, and
+one such probe can make a right verifier fail, so they count for nothing until independent verdicts confirm them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rlar_graph.agreement import might_be_same
 from rlar_graph.probe_making.near_misses import near_misses
 from rlar_graph.probe_making.wordings import wordings
 from rlar_graph.probes import Probe
-from rlar_graph.rewards.verifiers.maths import answer_in
+from rlar_graph.rewards.verifiers.final_answer import final_answer
 from rlar_graph.routing.answer_type import is_prose
 from rlar_graph.types import Rollout
 
@@ -25,11 +26,13 @@ LONGEST = 4_000
 
 _OPPOSITES = {"yes": "no", "true": "false", "valid": "invalid", "possible": "impossible"}
 _OPPOSITES |= {right: left for left, right in _OPPOSITES.items()}
+_NUMBERED = r"(?:\d+|two|three|four|five|six|seven|eight|nine|ten)"
 _SEVERAL = re.compile(
-    r"\b(?:any (?:valid|one|such|of|order|number|word|solution|way)|an (?:example|instance)"
-    r"|(?:one|a) (?:possible|valid)|come up with|construct|compose|arrange|place \w+ |create|generate"
-    r"|(?:write|find|give|name|say|provide|suggest|pick|propose|make|build|produce|state) (?:an?|one|some|your) "
-    r"|write \w+ (?:words|lines)|expression that"
+    r"\b(?:any (?:valid|one|such|of|order|number|word|solution|way|\w+ date)|an (?:example|instance)"
+    r"|(?:one|a) (?:possible|valid)|multiple (?:possible )?(?:answers|solutions)|come up with|construct|compose|arrange"
+    r"|create|generate|such that|expression that|(?:sequence|list) of (?:moves|steps|buttons|actions)|your moves?"
+    r"|(?:write|find|give|name|say|provide|suggest|pick|propose|make|build|produce|state) (?:an?|any|one|some|your) "
+    rf"|(?:write|name|list|give|pick|choose|say|provide|place) (?:exactly |at least |me |down )?{_NUMBERED}\b"
     r"|using (?:all|each|every|only))",
     re.IGNORECASE,
 )
@@ -42,7 +45,7 @@ class Offer:
     probe: Probe
     """The probe."""
     weak: bool = False
-    """Whether it may be wrong about its completion, so that it must not decide unless others confirm it."""
+    """Whether it may be wrong about its completion, so that it must not be used unless others confirm it."""
 
 
 def right_answers(rollout: Rollout) -> tuple[str, ...]:
@@ -50,8 +53,10 @@ def right_answers(rollout: Rollout) -> tuple[str, ...]:
     reference = rollout.reference
     found: list[str] = []
     if isinstance(reference, str):
-        short = answer_in(reference)
-        found += [short, reference] if short else [reference]
+        marked = final_answer(reference, trusted=True)
+        if marked is not None and marked.form in ("boxed", "tag", "hash", "phrase"):
+            found.append(marked.text)
+        found.append(reference)
     elif isinstance(reference, bool | int | float):
         found.append(str(reference))
     elif isinstance(reference, Mapping):
@@ -67,25 +72,37 @@ def several_right(rollout: Rollout) -> bool:
     return bool(rollout.aliases) or not right_answers(rollout) or _SEVERAL.search(rollout.prompt) is not None
 
 
-def given_probes(rollout: Rollout, others: Sequence[Rollout]) -> list[Offer]:
+def answers_vary(rollouts: Sequence[Rollout]) -> bool:
+    """Say whether the data calls different answers to one and the same prompt right."""
+    known: dict[str, tuple[str, ...]] = {}
+    for rollout in rollouts:
+        answers = right_answers(rollout)[:1]
+        before = known.setdefault(rollout.prompt, answers)
+        if answers and before and not might_be_same(answers[0], before[0]):
+            return True
+    return False
+
+
+def given_probes(rollout: Rollout, others: Sequence[Rollout], *, several: bool = False) -> list[Offer]:
     """Return the probes that the data gives for one prompt.
 
     Args:
         rollout: The prompt with its evidence.
         others: Further prompts of the family whose references may be used; those that only the same people may see.
+        several: Whether the family's prompts are known to have several right answers.
     """
     answers = right_answers(rollout)
     if not answers:
         return []
+    weak = several or several_right(rollout)
     good = {
         text: f"the reference: {form}"
         for answer in answers[:2]
-        for form, text in wordings(rollout.prompt, answer).items()
+        for form, text in wordings(rollout.prompt, answer, product=weak).items()
     }
     offers = [Offer(Probe(rollout, text, "good", why)) for text, why in good.items()]
-    weak = several_right(rollout)
     for number, (why, answer) in enumerate(_wrong(rollout, answers, others).items()):
-        forms = list(wordings(rollout.prompt, answer).values())
+        forms = list(wordings(rollout.prompt, answer, product=weak).values())
         # Bad answers come in the same forms as good ones, so that no form gives a verdict away.
         offers.append(Offer(Probe(rollout, forms[number % len(forms)], "bad", why), weak))
     return offers

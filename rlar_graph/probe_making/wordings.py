@@ -12,9 +12,18 @@ ONE_LINE = 120
 """Characters up to which an answer fits into a sentence."""
 
 _BARE_ONLY = re.compile(
-    r"\b(?:only|nothing else|nothing but|just (?:the|a|one|your)|no (?:other|explanation|extra|additional)"
-    r"|without (?:any|explanation|further)|exactly (?:as|in|the)|respond with|reply with|output (?:the|a|one|your)"
-    r"|return (?:the|a|one|your)|in the (?:following|form|format)|must (?:start|begin|end|be)|format)\b",
+    r"\b(?:only|nothing else|nothing but|alone|just (?:the|a|one|your)|no (?:other|explanation|extra|additional)"
+    r"|without (?:any|explanation|further)|exactly (?:as|in|the)|(?:respond|reply|answer) with"
+    r"|output (?:the|a|one|your)"
+    r"|return (?:the|a|one|your|true|false)|in the (?:following|form|format)|must (?:start|begin|end|be)"
+    r"|format(?:ted)?"
+    r"|(?:output|answer|response|reply|completion) (?:should|must|has to) be|as (?:a|an|the) (?:\w+-)?(?:separated|list"
+    r"|string|sequence|matrix|grid|number)|comma-separated)\b",
+    re.IGNORECASE,
+)
+# A question has an answer that can be stated; what is to be written, sorted or transformed is itself the completion.
+_QUESTION = re.compile(
+    r"\?|\b(?:calculate|compute|evaluate|simplify|solve|determine|find the|what|which|how (?:many|much))\b",
     re.IGNORECASE,
 )
 _BOXED = re.compile(r"\\+boxed|\\+fbox|\b(?:in|inside|within) (?:a|the) box\b", re.IGNORECASE)
@@ -25,8 +34,15 @@ _JSON = re.compile(r"\bJSON\b")
 REASONING = "I went through the conditions one by one and checked the result against each of them."
 
 
-def wordings(prompt: str, answer: str) -> dict[str, str]:
-    """Return completions that give an answer, by the name of their form; every form is one that the prompt allows."""
+def wordings(prompt: str, answer: str, *, product: bool = False) -> dict[str, str]:
+    """Return completions that give an answer, by the name of their form; every form is one that the prompt allows.
+
+    Args:
+        prompt: The prompt.
+        answer: The answer.
+        product: The prompt asks for something to be made, of which several versions are right; a sentence about it
+            is none.
+    """
     boxed = f"{REASONING}\n\nThe final answer is $\\boxed{{{answer}}}$."
     tagged = f"{REASONING}\n<answer>{answer}</answer>"
     if _TAGS.search(prompt):
@@ -35,7 +51,7 @@ def wordings(prompt: str, answer: str) -> dict[str, str]:
         return {"box": f"$\\boxed{{{answer}}}$", "reasoning, then box": boxed}
     if _HASHES.search(prompt):
         return {"hashes": f"#### {answer}", "reasoning, then hashes": f"{REASONING}\n#### {answer}"}
-    if not is_free(prompt) or "\n" in answer or len(answer) > ONE_LINE:
+    if product or not is_free(prompt) or "\n" in answer or len(answer) > ONE_LINE:
         return {"bare": answer}
     return {
         "bare": answer,
@@ -47,4 +63,6 @@ def wordings(prompt: str, answer: str) -> dict[str, str]:
 
 def is_free(prompt: str) -> bool:
     """Say whether a prompt leaves open in which form the answer is given."""
-    return not any(asked.search(prompt) for asked in (_BARE_ONLY, _BOXED, _TAGS, _HASHES, _JSON))
+    return _QUESTION.search(prompt) is not None and not any(
+        asked.search(prompt) for asked in (_BARE_ONLY, _BOXED, _TAGS, _HASHES, _JSON)
+    )
