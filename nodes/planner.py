@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from rlar_graph.engine import Engine
 from rlar_graph.planning import kinds
 from rlar_graph.records import rollout_from
-from rlar_graph.routing.signature import Signature
 from rlar_graph.scoring import Planned
 from rlar_graph.state import MAX_EXAMPLES, Decided, FamilyTask, GraphState, PlannerUpdate
 
 EXCERPT_CHARS = 120
+MADE_HERE = ("verifier", "judge")
+"""Kinds of tool that the branch can make."""
 
 
 def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
@@ -23,8 +24,13 @@ def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
     open_ = [index for index, planned in enumerate(plan) if isinstance(planned.tool, str)]
     if engine.sought:
         families = engine.planner.families(rollouts, [planned.route for planned in plan])
-        wanted = {index for key in engine.sought for index in families.get(key, [])}
-        open_ = sorted(wanted.union(open_))
+        # Where another process has put a new tool in place since, there is nothing to replace any more.
+        open_ += [
+            index
+            for key, replaced in engine.sought.items()
+            for index in families.get(key, [])
+            if not isinstance(plan[index].tool, str) and _label(plan[index]) == replaced
+        ]
     tasks = _tasks(open_, plan, records, engine) if engine.may_acquire else []
     sought = {task["signature"] for task in tasks}
     uncovered = {plan[index].route.signature.key for index in open_} - sought
@@ -40,7 +46,7 @@ def _tasks(
     tasks: list[FamilyTask] = []
     for family, members in engine.planner.families(rollouts, routes).items():
         signature = routes[members[0]].signature
-        tried = kinds(Signature.parse(signature.key), family)
+        tried = [kind for kind in kinds(signature, family) if kind in MADE_HERE]
         if tried and not engine.was_tried(family):
             examples = [records[open_[member]] for member in members[:MAX_EXAMPLES]]
             task: FamilyTask = {
@@ -48,6 +54,7 @@ def _tasks(
                 "signature": signature.key,
                 "examples": examples,
                 "kinds": list(tried),
+                "replaces": _label(plan[open_[members[0]]]),
             }
             tasks.append(task)
     return tasks
@@ -60,6 +67,10 @@ def _decided(planned: Planned) -> Decided:
         "completions": len(planned.rollout.completions),
         "signature": planned.route.signature.key,
         "why": planned.route.why,
-        "tool": None if isinstance(planned.tool, str) else planned.tool.label,
+        "tool": _label(planned),
         "missing": planned.tool if isinstance(planned.tool, str) else None,
     }
+
+
+def _label(planned: Planned) -> str | None:
+    return None if isinstance(planned.tool, str) else planned.tool.label

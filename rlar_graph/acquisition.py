@@ -77,7 +77,7 @@ class Acquisition:
             return []
         engine.sought |= failing
         if retry:
-            engine.sought |= {attempt.family for attempt in engine.resources.registry.attempts()}
+            engine.sought |= {attempt.family: None for attempt in engine.resources.registry.attempts()}
         try:
             self._take(plan)
             self._take_all(planned.rollout for planned in plan if failing)
@@ -85,20 +85,22 @@ class Acquisition:
         finally:
             engine.sought.clear()
 
-    def _keep(self, probes: Sequence[Probe]) -> set[str]:
-        """Keep a user's probes with their families; return the families whose tool they prove wrong."""
+    def _keep(self, probes: Sequence[Probe]) -> dict[str, str | None]:
+        """Keep a user's probes; return families without a tool, or with one they prove wrong, and that tool."""
         if not probes:
-            return set()
+            return {}
         engine = self._engine
         plan = engine.plan([probe.rollout for probe in probes])
         families = engine.planner.families([probe.rollout for probe in probes], [p.route for p in plan])
-        failing = set()
+        failing: dict[str, str | None] = {}
         for family, members in families.items():
             mine = [replace(probes[index], rollout=bare(probes[index].rollout)) for index in members]
             keep(engine.resources.registry, family, "user", mine)
             serving = plan[members[0]].tool
-            if isinstance(serving, str) or not _agrees(serving, mine):
-                failing.add(family)
+            if isinstance(serving, str):
+                failing[family] = None
+            elif not _agrees(serving, mine):
+                failing[family] = serving.label
         return failing
 
     def run(self) -> list[FamilyOutcome]:
@@ -111,7 +113,11 @@ class Acquisition:
             if not records:
                 return []
             graph = build_graph(self._engine, scoring=False)
-            outcomes: list[FamilyOutcome] = graph.invoke({"rollouts": records}).get("outcomes", [])
+            try:
+                outcomes: list[FamilyOutcome] = graph.invoke({"rollouts": records}).get("outcomes", [])
+            finally:
+                self._engine.leases.close()
+                self._engine.library.forget()
         for outcome in outcomes:
             log.info("family %s: %s (%s)", outcome["family"], outcome["tool"] or "no tool", outcome["why"])
         return outcomes

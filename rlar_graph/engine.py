@@ -64,8 +64,8 @@ class Engine:
         self.resources = Resources(settings)
         self.library = Library(self.resources)
         self.recorder = Recorder(self.resources)
-        self.sought: set[str] = set()
-        """Families a tool is sought for now, whatever serves them and whatever was tried before."""
+        self.sought: dict[str, str | None] = {}
+        """Families a tool is sought for whatever was tried before, and the tool that is to be replaced."""
         self._leases: Leases | None = None
         self._planner: Planner | None = None
         self._lock = threading.Lock()

@@ -27,7 +27,7 @@ from rlar_graph.nodes.registrar import registrar
 from rlar_graph.nodes.scorer import scorer
 from rlar_graph.nodes.verifier_tester import verifier_tester
 from rlar_graph.settings import Settings
-from rlar_graph.state import AcquireState, FamilyTask, GraphInput, GraphOutput, GraphState, RegistrarUpdate
+from rlar_graph.state import AcquireState, FamilyTask, GraphInput, GraphOutput, GraphState
 
 StateT = TypeVar("StateT", GraphState, AcquireState, contravariant=True)
 UpdateT = TypeVar("UpdateT", covariant=True)
@@ -50,7 +50,7 @@ class Context:
 
 
 Graph: TypeAlias = CompiledStateGraph[GraphState, Context, GraphInput, GraphOutput]
-Branch: TypeAlias = CompiledStateGraph[AcquireState, Context, FamilyTask, RegistrarUpdate]
+Branch: TypeAlias = CompiledStateGraph[AcquireState, Context, FamilyTask, AcquireState]
 EngineOf: TypeAlias = Callable[[Runtime[Context]], Engine]
 
 _opening = threading.Lock()
@@ -88,7 +88,7 @@ def build_graph(engine: Engine | None = None, *, scoring: bool = True) -> Graph:
 
 def build_branch(engine_of: EngineOf) -> Branch:
     """Return the compiled branch that finds a tool for one family."""
-    builder = StateGraph(AcquireState, Context, input_schema=FamilyTask, output_schema=RegistrarUpdate)
+    builder = StateGraph(AcquireState, Context, input_schema=FamilyTask)
     builder.add_node("claim", _with_engine(claim, engine_of))
     builder.add_node("choose_kind", choose_kind)
     builder.add_node("code_writer", _with_engine(code_writer, engine_of))

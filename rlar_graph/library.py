@@ -77,6 +77,10 @@ class Library:
 
         return FamilyIndex([record for record in records if record.key in served])
 
+    def forget(self) -> None:
+        """Forget what was looked up, for changes that the registry's revision does not show: attempts in vain."""
+        self._seen = -1
+
     def freeze(self) -> None:
         """Serve the versions that are active now, whatever others promote, and admit nothing more."""
         self._resources.registry.freeze()

@@ -72,6 +72,8 @@ class FamilyTask(TypedDict):
     """A few of its rollouts, as records; never more than :data:`MAX_EXAMPLES`."""
     kinds: list[str]
     """Kinds of tool still to try, the best first."""
+    replaces: str | None
+    """Name and version of the tool that serves the family when the branch starts, and is to be replaced."""
 
 
 class FamilyOutcome(TypedDict):
