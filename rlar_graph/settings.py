@@ -82,6 +82,67 @@ class Settings(BaseSettings):
         default=0.0, ge=0, description="Wait for another process that seeks the same tool; 0 abstains at once."
     )
     review: bool = Field(default=False, description="Leave new tools as candidates until a person approves them.")
+    reward_models: str = Field(
+        default="web",
+        pattern="^(off|catalogue|hub|web)$",
+        description="Where reward models are looked for: nowhere, the catalogue, also the Hub, also the web.",
+    )
+    reward_model_names: tuple[str, ...] = Field(
+        default=(), description="Repositories on the Hub to try first, e.g. ['org/name']."
+    )
+    reward_model_candidates: int = Field(
+        default=3, ge=1, le=50, description="Reward models measured for one family at most."
+    )
+    reward_model_licences: tuple[str, ...] = Field(
+        default=(
+            "apache-2.0",
+            "mit",
+            "bsd-2-clause",
+            "bsd-3-clause",
+            "cc0-1.0",
+            "cc-by-4.0",
+            "isc",
+            "unlicense",
+        ),
+        description="Licences of reward models that may be used, as the Hub writes them.",
+    )
+    reward_model_accuracy: float = Field(
+        default=0.7, ge=0.5, le=1, description="Share of labelled pairs a reward model must order rightly."
+    )
+    reward_model_memory_mb: int | None = Field(
+        default=None, ge=16, description="Memory of all reward models together; by default 80 % of what is free."
+    )
+    reward_model_device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where reward models run."
+    )
+    reward_model_tokens: int | None = Field(
+        default=None, ge=16, description="Tokens of one batch, padding included; by default what suits the device."
+    )
+    reward_model_seconds: float = Field(
+        default=600.0, gt=0, description="Longest wait for a reward model to load or to read one batch of rollouts."
+    )
+    hub_endpoint: str | None = Field(default=None, description="Address of the Hub or a mirror of it.")
+    hub_cache: str | None = Field(default=None, description="Folder for downloaded models; by default the Hub's own.")
+    hub_seconds: float = Field(default=10.0, gt=0, description="Longest wait for a search on the Hub or the web.")
+    hub_download_seconds: float = Field(default=3600.0, gt=0, description="Longest wait for a model's files.")
+    rm_server_url: str | None = Field(
+        default=None, description="Address of a server that runs a reward model (vLLM, SGLang, a reranker)."
+    )
+    rm_server_model: str | None = Field(default=None, description="Name of the reward model on that server.")
+    rm_server_dialect: str = Field(
+        default="vllm", pattern="^(vllm|vllm-classify|sglang|rerank)$", description="What that server speaks."
+    )
+    rm_server_key: SecretStr | None = Field(default=None, description="Key for that server; never logged.")
+    rm_server_retries: int = Field(default=3, ge=0, le=20, description="Further tries of a request that failed.")
+    near_tie_judge: str | None = Field(
+        default=None, description="Judge in the registry that near ties of a reward model are put to; none by default."
+    )
+    near_tie_margin: float = Field(
+        default=0.02, ge=0, le=1, description="Values that close to the best of their rollout are tied with it."
+    )
+    near_tie_share: float = Field(
+        default=0.05, ge=0, le=1, description="Share of completions that the judge of near ties may be asked about."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "jsonl"),
-    ("records", "state", "prompts", "llm", "registry", "sandbox", "routing"),
+    ("types", "settings", "jsonl", "deadline", "hardware"),
+    ("records", "state", "prompts", "llm", "registry", "sandbox", "routing", "hub", "catalogue", "websearch"),
     ("resources", "drift"),
     ("rewards",),
     ("agreement", "probes"),
-    ("admission", "made_evidence", "probe_making"),
-    ("branch_costs", "candidates", "judge_checks"),
-    ("writing", "proving"),
+    ("admission", "made_evidence", "probe_making", "model_search"),
+    ("branch_costs", "candidates", "judge_checks", "model_checks"),
+    ("model_evaluation", "writing", "proving"),
     ("families", "sorting"),
     ("library", "planning"),
     ("scoring",),
@@ -30,8 +30,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("nodes", "evaluation"),
     ("graph", "router_report"),
-    ("reward",),
-    ("testing",),
+    ("reward", "microbatch"),
+    ("testing", "testing_hub", "testing_models"),
     ("cli",),
 )
 """Bottom to top. A room may import from the floors below it and from itself, never from its neighbours."""

@@ -171,6 +171,10 @@ def load_registered(spec: ToolSpec, source: str, resources: Resources) -> Reward
         from rlar_graph.rewards.judge import Judge
 
         return Judge(spec, source, resources)
+    if spec.kind == "reward_model":
+        from rlar_graph.rewards.reward_model import RewardModel
+
+        return RewardModel(spec, source, resources)
     raise ToolError(f"{spec.name} is a {spec.kind}, which this version of the library cannot load")
 
 

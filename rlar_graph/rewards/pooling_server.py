@@ -1,0 +1,164 @@
+"""A remote server of reward models: many requests at once, retried, and what fails is one completion's abstention."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from rlar_graph.errors import SettingsError
+from rlar_graph.rewards.pooling_dialects import DIALECTS, Pair
+from rlar_graph.rewards.reading import Reading
+
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+LONGEST_PAUSE = 30.0
+REPLY_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTerms:
+    """How a server is treated."""
+
+    seconds: float = 60.0
+    """Longest wait for one reply."""
+    retries: int = 3
+    """Further tries after a fault that may pass."""
+    pause: float = 0.5
+    """Pause before the first retry; each further one is twice as long."""
+    threads: int = 16
+    """Requests at once."""
+
+
+class PoolingServer:
+    """Reads completions with a model on a server. Safe to share between threads.
+
+    Args:
+        url: The server's address, without a route.
+        model: The model's name there.
+        dialect: What the server speaks; see :data:`~rlar_graph.rewards.pooling_dialects.DIALECTS`.
+        key: Key for the server, sent as a bearer token.
+        template: Chat template, for dialects that need one.
+        terms: How it is treated.
+
+    Raises:
+        SettingsError: The address is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        dialect: str,
+        key: str | None = None,
+        *,
+        template: str = "",
+        terms: ServerTerms = ServerTerms(),
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError("rm_server_url is the http:// or https:// address of a server")
+        self._https, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
+        self._base = parts.path.rstrip("/")
+        self._model, self._form, self._template, self._terms = model, DIALECTS[dialect], template, terms
+        self._headers = {"Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._local = threading.local()
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
+        """Return one reading per (prompt, completion); what the server does not answer has a reason.
+
+        Raises:
+            ToolError: The chat template cannot be rendered.
+        """
+        groups = list(self._grouped(pairs))
+        if not groups:
+            return []
+        with ThreadPoolExecutor(min(self._terms.threads, len(groups))) as threads:
+            answers = threads.map(lambda group: self._answer([pairs[index] for index in group]), groups)
+            found: dict[int, Reading] = {}
+            for group, readings in zip(groups, answers, strict=True):
+                found.update(zip(group, readings, strict=True))
+        return [found[index] for index in range(len(pairs))]
+
+    def _grouped(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
+        """Yield the pairs of each request."""
+        together: dict[str, list[int]] = {}
+        for index, (prompt, _) in enumerate(pairs):
+            together.setdefault(prompt if self._form.one_prompt else "", []).append(index)
+        for members in together.values():
+            for start in range(0, len(members), self._form.pairs):
+                yield members[start : start + self._form.pairs]
+
+    def _answer(self, pairs: Sequence[Pair]) -> list[Reading]:
+        """Ask for some pairs at once; where their reply is broken, each abstains."""
+        reply = self._persist(json.dumps(self._form.body(self._model, pairs, self._template)).encode())
+        if isinstance(reply, str):
+            return [Reading(None, f"the server gave no reward: {reply}")] * len(pairs)
+        try:
+            values = self._form.values(reply, len(pairs))
+        except (KeyError, TypeError, IndexError, AttributeError):
+            return [Reading(None, "the server's reply has not the form of its dialect")] * len(pairs)
+        return [_reading(value) for value in values]
+
+    def _persist(self, body: bytes) -> Any:
+        """Return the reply as JSON, or why there is none, after the tries that are allowed."""
+        tried = 0
+        while True:
+            reply, transient, pause = self._try(body)
+            if not transient or tried >= self._terms.retries:
+                return reply
+            tried += 1
+            backoff = self._terms.pause * 2.0 ** (tried - 1) * (0.5 + random.random() / 2)  # noqa: S311
+            time.sleep(min(LONGEST_PAUSE, backoff if pause is None else pause))
+
+    def _try(self, body: bytes) -> tuple[Any, bool, float | None]:
+        """Return reply or reason, whether another try may help, and how long to wait for it if the server says."""
+        try:
+            connection = self._connection()
+            connection.request("POST", self._base + self._form.route, body, self._headers)
+            answer = connection.getresponse()
+            text = answer.read(REPLY_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            self._hang_up()
+            return f"{type(error).__name__}: {str(error)[:200]}", True, None
+        if answer.status != 200:
+            said = " ".join(text[:300].decode("utf-8", "replace").split())
+            return f"HTTP {answer.status}: {said}", answer.status in TRANSIENT, _retry_after(answer)
+        try:
+            return json.loads(text), False, None
+        except (ValueError, RecursionError):
+            return "its reply is not JSON", True, None
+
+    def _connection(self) -> http.client.HTTPConnection:
+        """Return this thread's connection."""
+        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if known is None:
+            kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+            known = self._local.connection = kind(self._host, self._port, timeout=self._terms.seconds)
+        return known
+
+    def _hang_up(self) -> None:
+        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if known is not None:
+            known.close()
+            self._local.connection = None
+
+
+def _reading(value: object) -> Reading:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return Reading(None, "the server's reply has no reward for it, or one that is no finite number")
+    return Reading(float(value))
+
+
+def _retry_after(answer: http.client.HTTPResponse) -> float | None:
+    said = answer.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else None
