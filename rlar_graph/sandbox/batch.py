@@ -150,7 +150,7 @@ class BatchRun:
         return part, block
 
     def _pack_slowly(self, part: range) -> tuple[range, memoryview]:
-        """Pack one by one, up to the first call that must be refused or does not fit; refuse it where it is the first."""
+        """Pack one by one, up to the first call that must be refused or does not fit; refuse it if it is first."""
         payloads: list[bytes] = []
         size = len(self._name)
         for index in part:

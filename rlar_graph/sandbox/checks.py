@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 from dataclasses import dataclass, field
+from types import CodeType
 
 from rlar_graph.sandbox.objects import BadTests, refuse_objects
 
@@ -81,6 +82,8 @@ class Plan:
     """The program's function under test."""
     names: set[str] = field(default_factory=set)
     """Names the tests take from the program."""
+    code: CodeType | None = None
+    """The tree, compiled once for all programs of a rollout."""
     tame: bool = False
     """Whether the tests can do nothing but compute and compare, so that a grader may serve others after them."""
 
@@ -114,7 +117,7 @@ def plan_tests(text: str, entry: str, *, objects: bool = False) -> Plan:
         refuse_objects(tree, names | ({parameter} if parameter else set()))
     tame = _is_tame(tree, names)
     _separate(tree, check, names | ({parameter} if parameter else set()))
-    return Plan(ast.fix_missing_locations(tree), check, entry, names, tame)
+    return Plan(ast.fix_missing_locations(tree), check, entry, names, tame=tame)
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:

@@ -58,7 +58,9 @@ def run_plan(plan: Plan, tally: Tally, find: Callable[[str], Any], calls: Callab
     for name in plan.names:
         scope[name] = find(name)
     try:
-        exec(compile(plan.tree, "tests.py", "exec", dont_inherit=True), scope)  # noqa: S102  tests are code
+        if plan.code is None:
+            plan.code = compile(plan.tree, "tests.py", "exec", dont_inherit=True)
+        exec(plan.code, scope)  # noqa: S102  tests are code
         if plan.check:
             target = find(plan.entry)
             cast(Any, scope[plan.check])(target)
