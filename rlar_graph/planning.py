@@ -38,7 +38,10 @@ ROUTER, ROUTED = "router", "routed"
 """What is kept in the registry's cache: routers by what they learnt from, and their decisions by prompt."""
 
 LABELS_READ = 6_000
-LABELS_FRESH_SECONDS = 10.0
+LABELS_FRESH_SECONDS = 60.0
+REMEMBERED = 100_000
+"""Decisions kept in memory, lest a prompt that comes again is looked up again."""
+
 RETRAIN = 1.25
 """The learned router is trained again when there are this many times the labels."""
 
@@ -58,30 +61,48 @@ class Planner:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         self._labels: dict[str, Label] = {}
+        self._newest: tuple[Label, ...] = ()
+        self._decided: dict[str, Route] = {}
         self._by_rule: Counter[Domain] = Counter()
         self._router: LearnedRouter | None = None
         self._learnt_from = 0
         self._read_until = 0.0
 
-    def decide(self, rollouts: Sequence[Rollout]) -> list[Route]:
+    def decide(self, rollouts: Sequence[Rollout], *, ask: bool = True) -> list[Route]:
         """Return where each rollout goes, and why.
 
         Prompts that nobody could decide keep the signature of undecided ones; their reason says so.
+
+        Args:
+            rollouts: What is to be graded.
+            ask: Whether the language model may be asked; without it this is cheap enough for every batch, and costs
+                nothing at all where rules decide.
 
         Raises:
             RegistryError: The registry cannot be read or written.
         """
         routes = [route(rollout) for rollout in rollouts]
-        left = [index for index, way in enumerate(routes) if way.signature == UNDECIDED]
+        left = {
+            index: _hash(rollouts[index].prompt)
+            for index, way in enumerate(routes)
+            if way.signature == UNDECIDED
+        }
         if left:
+            prompts = {key: rollouts[index].prompt for index, key in left.items()}
             with self._lock:
                 self._read_labels()
-                self._teach(rollouts, routes)
-                decided = self._decide_open([rollouts[index].prompt for index in left])
-            for index in left:
-                routes[index] = decided.get(_hash(rollouts[index].prompt), routes[index])
+                if ask:
+                    self._teach(rollouts, routes)
+                decided = self._decide_open(prompts)
+            llm = self._resources.llm if ask and prompts and not self._resources.registry.frozen else None
+            if llm is not None:
+                # Others go on deciding meanwhile; only two that would ask about the same prompts take turns.
+                with self._asking:
+                    self._by_model(llm, prompts, decided)
+            for index, key in left.items():
+                routes[index] = decided.get(key, routes[index])
         return routes
 
     def families(
@@ -104,16 +125,23 @@ class Planner:
         smallest = self._resources.settings.family_prompts
         return find_families(self._resources.registry, rollouts, routes, smallest)
 
-    def _decide_open(self, prompts: Sequence[str]) -> dict[str, Route]:
-        """Return hash of prompt -> route, by labels, the learned router, and the language model."""
-        left = {_hash(prompt): prompt for prompt in prompts}
-        decided: dict[str, Route] = {}
-        self._by_label(left, decided)
-        self._as_before(left, decided)
-        self._by_router(left, decided)
-        llm = self._resources.llm
-        if left and llm is not None and not self._resources.registry.frozen:
-            self._by_model(llm, left, decided)
+    def _decide_open(self, left: dict[str, str]) -> dict[str, Route]:
+        """Return hash of prompt -> route, as far as labels and the learned router go.
+
+        Args:
+            left: Hash -> prompt; what is decided is taken out.
+        """
+        decided = {key: self._decided[key] for key in left if key in self._decided}
+        for key in decided:
+            del left[key]
+        if left:
+            self._by_label(left, decided)
+            self._as_before(left, decided)
+        if left:
+            self._by_router(left, decided)
+        if len(self._decided) + len(decided) > REMEMBERED:
+            self._decided.clear()
+        self._decided |= decided
         return decided
 
     def _by_label(self, left: dict[str, str], decided: dict[str, Route]) -> None:
@@ -148,6 +176,8 @@ class Planner:
 
     def _by_model(self, llm: LanguageModel, left: dict[str, str], decided: dict[str, Route]) -> None:
         """Ask about one prompt per group, a few calls at a time, until the learned router knows the rest."""
+        with self._lock:
+            self._by_label(left, decided)
         keys = list(left)
         alike = group([left[key] for key in keys])
         waiting = [[keys[number] for number in members] for members in _spread(alike)]
@@ -162,8 +192,9 @@ class Planner:
             answered, problem = self._ask(llm, asked, left)
             if not answered:
                 break
-            self._by_label(left, decided)
-            self._by_router(left, decided)
+            with self._lock:
+                self._by_label(left, decided)
+                self._by_router(left, decided)
             waiting = [kept for keys in waiting if (kept := [key for key in keys if key in left])]
         why = f"there is no evidence, and the language model has not decided: {problem}"
         decided |= dict.fromkeys(left, Route(UNDECIDED, why))
@@ -191,7 +222,8 @@ class Planner:
                 for key in keys
             ]
         self._resources.registry.add_labels(labels)
-        self._labels |= {label.prompt_hash: label for label in labels}
+        with self._lock:
+            self._labels |= {label.prompt_hash: label for label in labels}
         return len(labels), problem
 
     def _teach(self, rollouts: Sequence[Rollout], routes: Sequence[Route]) -> None:
@@ -210,7 +242,11 @@ class Planner:
         if time.monotonic() < self._read_until:
             return
         self._read_until = time.monotonic() + LABELS_FRESH_SECONDS
-        for label in reversed(self._resources.registry.labels(LABELS_READ)):
+        labels = self._resources.registry.labels(LABELS_READ)
+        if labels[:1] != self._newest:
+            self._newest = labels[:1]
+            self._decided.clear()
+        for label in reversed(labels):
             other = self._labels.get(label.prompt_hash)
             if other is None or TRUST[label.source] >= TRUST[other.source]:
                 self._labels[label.prompt_hash] = label

@@ -6,7 +6,9 @@ import hashlib
 import json
 import random
 import re
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -225,7 +227,7 @@ ANSWER = '{"answers": [{"id": 1, "kind": "writing"}]}'
         ('{"answers": []}', {"open"}),
         ('{"answers": "writing"}', {"open"}),
         ("I would say writing.", {"open"}),
-        (failing(500), {"open"}),
+        (failing(401), {"open"}),
         (cut_off(), {"open"}),
         (Answer(refusal="no"), {"open"}),
     ],
@@ -366,3 +368,39 @@ CASES: list[tuple[Signature, str, tuple[str, ...]]] = [
 @pytest.mark.parametrize(("need", "family", "expected"), CASES)
 def test_kinds_are_ordered(need: Signature, family: str, expected: tuple[str, ...]) -> None:
     assert kinds(need, family) == expected
+
+
+def test_every_batch_may_use_what_is_known_and_asks_nobody(tmp_path: Path) -> None:
+    rollouts = mixed(300)
+    with ScriptedChatServer(sorter) as server:
+        with resources(tmp_path, server) as opened:
+            planner = Planner(opened)
+            assert UNDECIDED in {way.signature for way in planner.decide(rollouts, ask=False)}
+            assert server.requests == []
+            prepared = planner.decide(rollouts)
+            asked = len(server.requests)
+            assert [way.signature for way in planner.decide(rollouts, ask=False)] == [
+                way.signature for way in prepared
+            ]
+        with resources(tmp_path, server) as opened:
+            opened.registry.freeze()
+            later = Planner(opened).decide(rollouts, ask=False)
+        assert [way.signature for way in later] == [way.signature for way in prepared]
+        assert len(server.requests) == asked
+
+
+def test_who_asks_keeps_nobody_waiting_and_nobody_asks_twice(tmp_path: Path) -> None:
+    reply = Answer('{"answers": [{"id": 1, "kind": "writing"}]}', delay=1.0)
+    rollouts = [Rollout("Write a poem about fog.")]
+    with ScriptedChatServer(reply) as server, resources(tmp_path, server) as opened:
+        planner = Planner(opened)
+        planner.decide(rollouts, ask=False)
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(planner.decide, rollouts) for _ in range(4)]
+            while not server.requests:
+                time.sleep(0.01)
+            planner.decide(rollouts, ask=False)
+            assert not any(future.done() for future in asking)
+            found = {future.result()[0].signature.domain for future in asking}
+        assert found == {Domain.WRITING}
+        assert len(server.requests) == 1
