@@ -169,6 +169,9 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "mkdirat": (258, 34),
     "unlinkat": (263, 35),
     "rt_sigqueueinfo": (129, 138),
+    "open_by_handle_at": (304, 265),
+    "mq_open": (240, 180),
+    "shmget": (29, 194),
 }
 
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -64,7 +64,7 @@ VERIFIERS: dict[str, str] = {
     "signals its parent": "os.kill(os.getppid(), 0); return True",
     "signals its group": "os.killpg(0, 0); return True",
     "signals everyone": "os.kill(-1, 0); return True",
-    "queues a signal": "return syscall(129, os.getppid(), 0, 0) == 0",
+    "queues a signal": "return syscall('rt_sigqueueinfo', os.getppid(), 0, 0) == 0",
     "signals by pidfd": "os.pidfd_open(os.getppid()); return True",
     "signals through an owned descriptor": """
         a, b = socket.socketpair()
@@ -93,23 +93,24 @@ VERIFIERS: dict[str, str] = {
     "makes a temporary file": "import tempfile; tempfile.TemporaryFile(); return True",
     "changes directory": "os.chdir(directory); return True",
     "changes root": "os.chroot(directory); return True",
-    "traces its parent": "return syscall(101, 16, os.getppid(), 0, 0) == 0",
-    "asks to be traced": "return syscall(101, 0, 0, 0, 0) == 0",
-    "reads another's memory": "return syscall(310, os.getppid(), 0, 0, 0, 0, 0) >= 0",
-    "uses bpf": "return syscall(321, 0, 0, 0) >= 0 or ctypes.get_errno() not in (1, 38)",
-    "uses io_uring": "return syscall(425, 1, 0) >= 0 or ctypes.get_errno() not in (1, 38)",
-    "uses the keyring": "return syscall(250, 0, -3, 0) >= 0",
-    "uses userfaultfd": "return syscall(323, 0) >= 0",
-    "uses performance counters": "return syscall(298, 0, 0, -1, -1, 0) >= 0 or ctypes.get_errno() not in (1, 38)",
-    "makes namespaces": "return syscall(272, 0x10000000) == 0",
-    "mounts": "return syscall(165, 0, 0, 0, 0, 0) == 0 or ctypes.get_errno() != 1",
+    "traces its parent": "return syscall('ptrace', 16, os.getppid(), 0, 0) == 0",
+    "asks to be traced": "return syscall('ptrace', 0, 0, 0, 0) == 0",
+    "reads another's memory": "return syscall('process_vm_readv', os.getppid(), 0, 0, 0, 0, 0) >= 0",
+    "uses bpf": "return syscall('bpf', 0, 0, 0) >= 0 or ctypes.get_errno() not in (1, 38)",
+    "uses io_uring": "return syscall('io_uring_setup', 1, 0) >= 0 or ctypes.get_errno() not in (1, 38)",
+    "uses the keyring": "return syscall('keyctl', 0, -3, 0) >= 0",
+    "uses userfaultfd": "return syscall('userfaultfd', 0) >= 0",
+    "uses performance counters": "return syscall('perf_event_open', 0, 0, -1, -1, 0) >= 0 or ctypes.get_errno() not in (1, 38)",
+    "makes namespaces": "return syscall('unshare', 0x10000000) == 0",
+    "mounts": "return syscall('mount', 0, 0, 0, 0, 0) == 0 or ctypes.get_errno() != 1",
     "sets a limit": "resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); return True",
-    "sets another's limit": "return syscall(302, os.getppid(), 9, 0, ctypes.byref((ctypes.c_long*2)())) == 0",
+    "sets another's limit": "return syscall('prlimit64', os.getppid(), 9, 0, ctypes.byref((ctypes.c_long*2)())) == 0",
     "sets a process attribute": "return ctypes.CDLL(None).prctl(4, 1, 0, 0, 0) == 0",
-    "adds a filter": "return syscall(317, 1, 0, 0) == 0 or ctypes.get_errno() != 1",
+    "adds a filter": "return syscall('seccomp', 1, 0, 0) == 0 or ctypes.get_errno() != 1",
     "changes user": "os.setuid(0); os.setuid(1000); return True",
     "calls through the 32-bit gate": """
         import mmap
+        if os.uname().machine != 'x86_64': return False
         page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
         page.write(bytes.fromhex('b814000000cd80c3'))  # mov eax, 20 (getpid); int 0x80; ret
         at = ctypes.addressof(ctypes.c_char.from_buffer(page))
@@ -147,14 +148,14 @@ VERIFIERS: dict[str, str] = {
             try: fcntl.fcntl(fd, 1033, 8); return True
             except OSError: pass
         return False""",
-    "uses x32 calls": "return syscall(0x40000000 + 2, secret.encode(), 0) >= 0",
-    "opens with openat2": "return syscall(437, -100, secret.encode(), ctypes.byref((ctypes.c_ulong*3)()), 24) >= 0",
-    "opens with the old call": "return syscall(2, secret.encode(), 0) >= 0",
-    "opens by handle": "return syscall(304, -100, 0, 0) >= 0 or ctypes.get_errno() != 1",
+    "uses x32 calls": "return os.uname().machine == 'x86_64' and syscall(0x40000000 + 2, secret.encode(), 0) >= 0",
+    "opens with openat2": "return syscall('openat2', -100, secret.encode(), ctypes.byref((ctypes.c_ulong*3)()), 24) >= 0",
+    "opens with the old call": "return syscall('open', secret.encode(), 0) >= 0",
+    "opens by handle": "return syscall('open_by_handle_at', -100, 0, 0) >= 0 or ctypes.get_errno() != 1",
     "receives descriptors": "a, b = socket.socketpair(); b.send(b'x'); socket.recv_fds(a, 1, 1); return True",
     "sends descriptors": "a, b = socket.socketpair(); socket.send_fds(a, [b'x'], [0]); return True",
-    "makes message queues": "return syscall(240, b'/q', 0x42, 0o600, 0) >= 0",
-    "makes shared memory": "return syscall(29, 1, 4096, 0o1600) >= 0",
+    "makes message queues": "return syscall('mq_open', b'/q', 0x42, 0o600, 0) >= 0",
+    "makes shared memory": "return syscall('shmget', 1, 4096, 0o1600) >= 0",
     "reads its stdin": "return bool(os.read(0, 1))",
     "has a terminal": "return os.isatty(0) or os.isatty(1) or os.isatty(2)",
     "holds foreign descriptors": """
@@ -175,7 +176,13 @@ VERIFIERS: dict[str, str] = {
 
 _VERIFIER = """
 import ctypes, errno, fcntl, os, resource, socket, sys, threading
-def syscall(*a):
+def syscall(name, *a):
+    from rlar_graph.sandbox.syscalls import number
+    nr = number(name) if isinstance(name, str) else name
+    if nr is None:
+        ctypes.set_errno(38)
+        return -1
+    a = (nr, *a)
     libc = ctypes.CDLL(None, use_errno=True); libc.syscall.restype = ctypes.c_long
     return libc.syscall(*[ctypes.c_long(x) if isinstance(x, int) else x for x in a])
 def __import_pid():
