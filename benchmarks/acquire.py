@@ -15,8 +15,9 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -24,22 +25,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 from families import FAMILIES, family, labelled
 from scripted_replies import RIGHT, WRONG
 
-from rlar_graph.candidates import Candidate, judged, tool_name
-from rlar_graph.errors import LLMError
+from rlar_graph.admission import AdmissionReport
+from rlar_graph.candidates import tool_name
+from rlar_graph.engine import Engine
+from rlar_graph.errors import UnknownTool
+from rlar_graph.graph import build_branch
 from rlar_graph.llm import LanguageModel
-from rlar_graph.probes import Probe, hostile_set, split
-from rlar_graph.prompts.loader import load_prompt
-from rlar_graph.proving import Proof, prove
-from rlar_graph.registry import open_registry
-from rlar_graph.registry.records import Provenance
-from rlar_graph.registry.store import Registry
-from rlar_graph.rewards.base import RewardTool, ToolSpec
-from rlar_graph.rewards.generated import TRIAL_LIMITS, GeneratedVerifier
+from rlar_graph.probe_making import keep
+from rlar_graph.probes import Probe, split
+from rlar_graph.rewards.base import ToolSpec
+from rlar_graph.rewards.generated import GeneratedVerifier
 from rlar_graph.routing.router import route
-from rlar_graph.sandbox import Sandbox, open_sandbox
 from rlar_graph.settings import Settings
-from rlar_graph.testing import ChatRequest, scripted_model
-from rlar_graph.writing import Assignment, Plan, repair, write
+from rlar_graph.state import MAX_EXAMPLES, FamilyTask
+from rlar_graph.testing import ChatRequest, ScriptedChatServer
+from rlar_graph.types import Rollout
+from rlar_graph.writing import Plan
 
 PROBE_SEED, FRESH_SEED = 1, 2
 
@@ -79,110 +80,81 @@ class Row:
         return min(self.tpr or 0.0, self.tnr or 0.0) >= 0.9
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every family's run shares."""
-
-    llm: LanguageModel
-    """Who writes."""
-    sandbox: Sandbox
-    """Where it runs."""
-    registry: Registry
-    """Where it is kept."""
-    options: argparse.Namespace
-    """How much of everything."""
-
-
-def user_probes(name: str, each: int) -> list[Probe]:
-    """Return a family's probes as a user's file would give them, and the hostile set; a few of it visible."""
-    given = split(labelled(family(name), PROBE_SEED, each))
-    good = next(probe for probe in given if probe.expect == "good" and not probe.visible)
-    hostile = hostile_set(good.rollout.prompt, good_completion=good.completion)
-    return [*given, *hostile]
-
-
-def acquire(name: str, bench: Bench) -> Row:
-    """Have a verifier written, proved and registered, in the order in which the graph's nodes do it."""
-    started, before = time.perf_counter(), bench.llm.ledger.total()
-    probes = user_probes(name, bench.options.each)
-    visible = tuple(probe for probe in probes if probe.visible)
-    assignment = Assignment(tuple(probe.rollout for probe in visible[:8]), visible)
-    found: Candidate | LLMError = LLMError("nothing was asked")
-    proof, attempt = None, 0
-    for attempt in range(1, bench.options.rounds + 1):
-        found = _written(bench, assignment, found, proof, attempt)
-        if isinstance(found, LLMError):
-            break
-        last = attempt == bench.options.rounds
-        proof = _proved(name, found.source, probes, bench, last)
-        if proof.decided:
-            break
-    seconds, used = time.perf_counter() - started, bench.llm.ledger.total()
+def acquire(name: str, engine: Engine, options: argparse.Namespace) -> Row:
+    """Run the graph's branch for one family, kept to verifiers, and measure what came of it on fresh completions."""
+    key, registry = f"source:{name}", engine.resources.registry
+    given = [_of(name, probe) for probe in split(labelled(family(name), PROBE_SEED, options.each))]
+    keep(registry, key, "user", given)
+    prompts = list(dict.fromkeys(probe.rollout.prompt for probe in given))[:MAX_EXAMPLES]
+    started = time.perf_counter()
+    task: FamilyTask = {
+        "family": key,
+        "signature": route(given[0].rollout).signature.key,
+        "examples": [{"prompt": prompt, "data_source": name} for prompt in prompts],
+        "kinds": ["verifier"],
+        "replaces": None,
+    }
+    (outcome,) = build_branch(lambda runtime: engine).invoke(task)["outcomes"]
+    seconds = time.perf_counter() - started
+    attempt = registry.attempts(key)[-1]
     row = Row(
-        name, *_outcome(found, proof), attempt, None, None, 0, used.calls - before.calls,
-        used.tokens - before.tokens, round(seconds, 1), 0, "",
+        name, attempt.outcome, outcome["why"], 0, None, None, 0, attempt.calls, attempt.tokens,
+        round(seconds, 1), 0, "",
     )  # fmt: skip
-    if isinstance(found, Candidate):
-        row.source = found.source
-        _measure(row, found.source, proof, bench)
+    _measure(row, engine, options.fresh)
     return row
 
 
-def _written(
-    bench: Bench, assignment: Assignment, before: Candidate | LLMError, proof: Proof | None, attempt: int
-) -> Candidate | LLMError:
-    count = bench.options.candidates
-    if proof is None or isinstance(before, LLMError):
-        return write(bench.llm, assignment, lambda: bench.sandbox, count)
-    return repair(
-        bench.llm, assignment, lambda: bench.sandbox, count,
-        source=before.source, failures=proof.failures, attempt=attempt,
-    )  # fmt: skip
+def _of(name: str, probe: Probe) -> Probe:
+    return replace(probe, rollout=replace(probe.rollout, data_source=name))
 
 
-def _loader(name: str, source: str, bench: Bench) -> Callable[[bool], RewardTool]:
-    spec = ToolSpec(tool_name("verifier", f"source:{name}"), "verifier", f"written for {name}")
-    return lambda fresh: GeneratedVerifier(spec, source, lambda: bench.sandbox, TRIAL_LIMITS, fresh=fresh)
-
-
-def _proved(name: str, source: str, probes: Sequence[Probe], bench: Bench, last: bool) -> Proof:
-    signature = route(probes[0].rollout).signature
-    return prove(_loader(name, source, bench), source, probes, signature, last_round=last)
-
-
-def _outcome(found: Candidate | LLMError, proof: Proof | None) -> tuple[str, str]:
-    if proof is None or isinstance(found, LLMError):
-        return "refused", f"{type(found).__name__}: {found}"
-    if proof.admitted:
-        return "admitted", "every check passed"
-    failed = [check.name for check in proof.report.checks if not check.passed]
-    return "rejected", f"{'deciding' if proof.decided else 'visible'}: {', '.join(failed)}"
-
-
-def _measure(row: Row, source: str, proof: Proof | None, bench: Bench) -> None:
-    """Register an admitted tool, and score fresh completions with what the registry hands out."""
-    tool = _loader(row.family, source, bench)(False)
-    if proof is not None and proof.admitted:
-        version = bench.registry.register(
-            tool.spec,
-            source=source,
-            provenance=Provenance("agent", load_prompt("code_writer_draft").hash, bench.llm.model),
-            report=proof.report,
-            activate=True,
-        )
-        kept = bench.registry.source(version.tool, version.number)
-        assert kept == source
-    before = bench.llm.ledger.total().calls
-    fresh = labelled(family(row.family), FRESH_SEED, bench.options.fresh)
-    accepted = [verdict.value is not None and verdict.value >= 0.5 for verdict in judged(tool, fresh)]
+def _measure(row: Row, engine: Engine, each: int) -> None:
+    """Score fresh completions by the tool the registry hands out: the second pass; by the last draft if it has none."""
+    registry, tool = engine.resources.registry, tool_name("verifier", f"source:{row.family}")
+    try:
+        versions = registry.tool(tool).versions
+    except UnknownTool:
+        return
+    last = versions[-1]
+    row.rounds, row.source = len(versions), registry.source(tool, last.number) or ""
+    if row.outcome == "rejected":
+        report = AdmissionReport.from_json(registry.report(tool, last.number) or "")
+        row.reason = "failed: " + ", ".join(check.name for check in report.checks if not check.passed)
+    fresh = [_of(row.family, probe) for probe in labelled(family(row.family), FRESH_SEED, each)]
+    rollouts = [replace(probe.rollout, completions=(probe.completion,)) for probe in fresh]
+    calls = _calls(engine)
+    values = _values(row, rollouts, engine)
+    row.fresh, row.second_pass_calls = len(fresh), _calls(engine) - calls
+    rates = {}
     for expect in ("good", "bad"):
-        sides = [yes for yes, probe in zip(accepted, fresh, strict=True) if probe.expect == expect]
-        share = sum(sides) / len(sides)
-        if expect == "good":
-            row.tpr = share
-        else:
-            row.tnr = 1 - share
-    row.fresh, row.second_pass_calls = len(fresh), bench.llm.ledger.total().calls - before
+        sides = [value for value, probe in zip(values, fresh, strict=True) if probe.expect == expect]
+        rates[expect] = sum(value is not None and value >= 0.5 for value in sides) / len(sides)
+    row.tpr, row.tnr = rates["good"], 1 - rates["bad"]
+
+
+def _values(row: Row, rollouts: Sequence[Rollout], engine: Engine) -> list[float | None]:
+    if row.outcome == "admitted":
+        return [score.value for (score,) in engine.score(engine.plan(rollouts))]
+    draft = GeneratedVerifier(ToolSpec("draft", "verifier", ""), row.source, engine.resources.sandbox)
+    return [verdict.value for (verdict,) in draft.score(rollouts)]
+
+
+def _calls(engine: Engine) -> int:
+    llm = engine.resources.llm
+    return llm.ledger.total().calls if llm else 0
+
+
+@contextmanager
+def opened(folder: str, name: str, llm: LanguageModel, options: argparse.Namespace) -> Iterator[Engine]:
+    """Yield an engine with a registry of its own and this model."""
+    settings = Settings.load(
+        registry_url=f"sqlite:///{folder}/{name}.db", llm_base_url=llm.base_url, llm_model=llm.model,
+        writer_candidates=options.candidates, writer_rounds=options.rounds, llm_calls=100_000,
+    )  # fmt: skip
+    with Engine(settings) as engine:
+        engine.resources._llm = llm  # the replies of small models are kept short, which no setting can say
+        yield engine
 
 
 def scripted_reply(source: str) -> Callable[[ChatRequest], str]:
@@ -196,21 +168,27 @@ def scripted_reply(source: str) -> Callable[[ChatRequest], str]:
     return reply
 
 
-def scripted(options: argparse.Namespace, sandbox: Sandbox, registry: Registry) -> list[Row]:
+def scripted(options: argparse.Namespace, folder: str) -> list[Row]:
     """Run every family with a right and with a wrong verifier."""
     rows = []
     for name in options.families:
         for word, sources in (("right", RIGHT), ("wrong", WRONG)):
-            if name in sources:
-                with scripted_model(scripted_reply(sources[name])) as llm:
-                    row = acquire(name, Bench(llm, sandbox, registry, options))
-                row.reason = f"{word} verifier; {row.reason}"
-                rows.append(row)
-                show(row)
+            if name not in sources:
+                continue
+            with (
+                ScriptedChatServer(scripted_reply(sources[name])) as server,
+                opened(
+                    folder, f"{name}-{word}", LanguageModel(server.base_url, "scripted"), options
+                ) as engine,
+            ):
+                row = acquire(name, engine, options)
+            row.reason = f"{word} verifier; {row.reason}"
+            rows.append(row)
+            show(row)
     return rows
 
 
-def real(options: argparse.Namespace, sandbox: Sandbox, registry: Registry) -> list[Row]:
+def real(options: argparse.Namespace, folder: str) -> list[Row]:
     """Run every family with the configured model, until the time is up.
 
     Raises:
@@ -221,15 +199,16 @@ def real(options: argparse.Namespace, sandbox: Sandbox, registry: Registry) -> l
         raise SystemExit("set RLAR_LLM_BASE_URL and RLAR_LLM_MODEL, or use --scripted")
     rows: list[Row] = []
     started = time.perf_counter()
-    with LanguageModel(
+    llm = LanguageModel(
         settings.llm_base_url, settings.llm_model, settings.llm_api_key,
         timeout_seconds=settings.llm_seconds, max_tokens=options.max_tokens,
-    ) as llm:  # fmt: skip
+    )  # fmt: skip
+    with opened(folder, "real", llm, options) as engine:
         for name in options.families:
             if time.perf_counter() - started > options.seconds:
                 print(f"{name}: not tried, {options.seconds:.0f} s are over", file=sys.stderr)
                 continue
-            rows.append(acquire(name, Bench(llm, sandbox, registry, options)))
+            rows.append(acquire(name, engine, options))
             show(rows[-1])
             _write(options, rows)
     return rows
@@ -280,12 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", help="file for the figures")
     options = parser.parse_args(arguments)
     run = scripted if options.scripted else real
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_sandbox(workers=2) as sandbox,
-        open_registry(f"sqlite:///{folder}/rlar.db") as registry,
-    ):
-        rows = run(options, sandbox, registry)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = run(options, folder)
     _write(options, rows)
     unsound = [row.family for row in rows if row.outcome == "admitted" and not row.sound]
     count = sum(row.outcome == "admitted" for row in rows)

@@ -176,7 +176,7 @@ def test_too_few_probes_cost_no_code(tmp_path: Path) -> None:
 def test_a_model_that_fails_is_a_refusal(
     script: Script, options: dict[str, object], said: str, tmp_path: Path
 ) -> None:
-    update, _ = run(script, tmp_path, **options)
+    update, _ = run(script, tmp_path, None, **options)
     assert update["draft"] is None
     assert update["refused"] and said in update["refused"]
 

@@ -108,6 +108,7 @@ def test_a_rubric_that_is_none_is_a_refusal(proving: Engine) -> None:
     assert update["refused"] and "ToolError" in update["refused"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_admits_right_verifiers_and_rejects_wrong_ones(tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     command = [
