@@ -18,7 +18,7 @@ from rlar_graph.routing.signature import AnswerType, Domain, Evidence, Signature
 
 ROLE = "planner"
 PROMPTS_PER_CALL = 50
-HEAD_CHARS, TAIL_CHARS = 240, 100
+HEAD_CHARS, TAIL_CHARS = 200, 60
 END_CHARS = 2_000
 """Characters from either end of a prompt that are looked at for its excerpt."""
 
@@ -73,7 +73,8 @@ def sort_prompts(llm: LanguageModel, batches: Sequence[Sequence[str]]) -> list[l
         batches: At most :data:`PROMPTS_PER_CALL` prompts each.
     """
     asked = [_question(batch) for batch in batches]
-    answers = llm.ask_many(ROLE, asked, Sorting, concurrency=4)
+    # One after the other: a small local server queues parallel requests until they are out of time.
+    answers = llm.ask_many(ROLE, asked, Sorting, concurrency=1)
     return [
         answer if isinstance(answer, LLMError) else _read(answer, len(batch))
         for batch, answer in zip(batches, answers, strict=True)
