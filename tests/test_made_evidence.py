@@ -332,6 +332,15 @@ def test_no_constraint_is_made_where_attempts_differ_and_that_is_remembered(tmp_
         assert world.requests == 3
 
 
+def test_what_no_checker_covers_is_a_rubric_for_judges(tmp_path: Path) -> None:
+    replies = [extraction(others=("The tone of the letter is warm.",))] * 3
+    with Scripted(tmp_path, {"extractor": replies}) as world:
+        (made,) = make_evidence([Rollout(LETTER)], world.resources, ["constraints"])
+    assert made.instruction_id_list == () and made.kwargs == ()
+    assert mark(made, "constraints")["rubric"] == ["The tone of the letter is warm."]
+    assert str(route(made).signature.evidence) == "none"
+
+
 def test_a_failing_model_leaves_rules_and_is_asked_again(tmp_path: Path) -> None:
     asked = Rollout("Use no commas. The tone must be warm.")
     calls: list[ChatRequest] = []

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from rlar_graph.errors import LLMError
 from rlar_graph.llm import LanguageModel
@@ -40,14 +40,14 @@ _STDIN = re.compile(
 class Solution(BaseModel):
     """One independent solution."""
 
-    code: str = Field(max_length=20_000)
+    code: str
     """Python that defines the function."""
 
 
 class Inputs(BaseModel):
     """Inputs to try solutions on."""
 
-    inputs: list[str] = Field(max_length=64)
+    inputs: list[str]
     """Each the arguments of one call as a JSON array."""
 
 
@@ -113,7 +113,7 @@ def _how(form: Form) -> str:
 def _arguments(inputs: Sequence[str], form: Form) -> list[str]:
     """Return the usable inputs as JSON arrays, no two alike."""
     found: dict[str, None] = {}
-    for text in inputs:
+    for text in inputs[: 4 * INPUTS]:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from rlar_graph.errors import InputError, LLMError
 from rlar_graph.llm import LanguageModel
@@ -24,6 +24,7 @@ ATTEMPTS, QUORUM = 3, 2
 DOCUMENT = "extractor_constraints"
 NEUTRAL = "A plain sentence.\n\nAnother one, in a second paragraph."
 RUBRIC_ITEMS = 8
+DEMANDS_READ = 32
 ALIKE = 0.4
 
 PARAMETERS: Mapping[str, Mapping[str, str]] = {
@@ -80,20 +81,20 @@ class Parameter(BaseModel):
 class Demand(BaseModel):
     """A demand of a prompt that a checker covers."""
 
-    quote: str = Field(max_length=2_000)
+    quote: str
     """The words of the prompt that say so."""
     checker: str
     """Name of the checker."""
-    parameters: list[Parameter] = Field(max_length=8)
+    parameters: list[Parameter]
     """Its parameters."""
 
 
 class Extraction(BaseModel):
     """The demands of a prompt."""
 
-    demands: list[Demand] = Field(max_length=32)
+    demands: list[Demand]
     """Those that a checker covers."""
-    others: list[str] = Field(max_length=32)
+    others: list[str]
     """Those that none covers, each as a claim that can be judged."""
 
 
@@ -134,9 +135,9 @@ def leaves_open(prompt: str, ruled: Sequence[Constraint]) -> bool:
 def _evidence(
     constraints: Sequence[Constraint], rubric: Sequence[str], agreement: float, made_by: str
 ) -> MadeEvidence | None:
-    """Return what was found as evidence; a rubric alone is no constraint that a checker can rest on."""
+    """Return what was found as evidence; a rubric alone leaves the fields of constraints empty, for a judge to use."""
     usable = [constraint for constraint in constraints if is_usable(constraint)]
-    if not usable:
+    if not usable and not rubric:
         return None
     payload = {
         "instruction_id_list": [constraint.instruction_id for constraint in usable],
@@ -161,7 +162,9 @@ def _agreed(prompt: str, replies: Sequence[Extraction], known: set[str]) -> tupl
     text = _normal(prompt)
     for reply in replies:
         there = [
-            demand for demand in reply.demands if _normal(demand.quote) and _normal(demand.quote) in text
+            demand
+            for demand in reply.demands[:DEMANDS_READ]
+            if _normal(demand.quote) and _normal(demand.quote) in text
         ]
         read = {found.key: found for found in map(_read, there) if found is not None}
         for key, found in read.items():
@@ -201,7 +204,7 @@ def _value(text: str, kind: str) -> object:
 def _rubric(lists: Sequence[Sequence[str]]) -> list[str]:
     """Return the demands that no checker covers and that several attempts name in much the same words."""
     kept: list[str] = []
-    for item in lists[0]:
+    for item in lists[0][:DEMANDS_READ]:
         votes = sum(any(_alike(item, other) for other in others) for others in lists)
         if votes >= QUORUM and item.strip() and len(kept) < RUBRIC_ITEMS:
             kept.append(item.strip()[:300])

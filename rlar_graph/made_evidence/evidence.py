@@ -1,7 +1,7 @@
 """Making evidence for a batch: which prompts need some, what is cached, and how it is marked on the rollout.
 
 Given evidence is never touched: a prompt that brings tests, constraints, a schema, a reference or options of its own is
-returned as it is. Of the made kinds, a prompt gets the hardest that can be made and no other.
+returned as it is. Of the made kinds, a prompt gets the hardest that can be made and no other, beside a rubric.
 """
 
 from __future__ import annotations
@@ -127,4 +127,6 @@ def _filled(rollout: Rollout, made: MadeEvidence) -> Rollout:
     for name in ("instruction_id_list", "kwargs"):
         if name in fields:
             fields[name] = tuple(fields[name])
-    return replace(rollout, **fields, metadata={**rollout.metadata, "made": {made.kind: made.mark}})
+    before = rollout.metadata.get("made")
+    marks = {**(before if isinstance(before, Mapping) else {}), made.kind: made.mark}
+    return replace(rollout, **fields, metadata={**rollout.metadata, "made": marks})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from rlar_graph.agreement import Majority, majority
 from rlar_graph.errors import LLMError
@@ -25,11 +25,11 @@ DOCUMENT = "solver_answer"
 class Attempt(BaseModel):
     """One independent solution."""
 
-    steps: str = Field(max_length=20_000)
+    steps: str
     """How it was found."""
     single: bool
     """Whether the task has exactly one right answer."""
-    answer: str = Field(max_length=4_000)
+    answer: str
     """The answer alone."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from rlar_graph.agreement import Majority, answer_of, majority, might_be_same, said
 from rlar_graph.errors import LLMError
@@ -32,31 +32,32 @@ if TYPE_CHECKING:
 SOLVERS = 3
 PROMPTS_AT_ONCE = 4
 CANDIDATES = 8
+REASON_CHARS = 200
 CACHE = "probes"
 
 
 class Solution(BaseModel):
     """One attempt at a task."""
 
-    steps: str = Field(max_length=20_000)
+    steps: str
     """How it was solved."""
-    completion: str = Field(max_length=LONGEST)
+    completion: str
     """The reply in the form that the task asks for."""
 
 
 class Mistake(BaseModel):
     """A wrong reply."""
 
-    rule: str = Field(max_length=2_000)
+    rule: str
     """The rule it breaks."""
-    completion: str = Field(max_length=LONGEST)
+    completion: str
     """The reply."""
 
 
 class Mistakes(BaseModel):
     """Wrong replies to a task."""
 
-    mistakes: list[Mistake] = Field(max_length=16)
+    mistakes: list[Mistake]
     """Each breaks one rule."""
 
 
@@ -140,7 +141,7 @@ def _solve(llm: LanguageModel, question: Question) -> tuple[list[str], bool]:
     prompt = load_prompt("solver").render(task=question.rollout.prompt)
     replies = llm.sample("solver", prompt, Solution, SOLVERS, seed=1)
     found = [said(reply.completion) for reply in replies if isinstance(reply, Solution)]
-    return [text for text in found if text], len(found) == len(replies)
+    return [text for text in found if 0 < len(text) <= LONGEST], len(found) == len(replies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ class _Draft:
             votes = f"{opinion.votes} independent verdicts"
             if not opinion.right:
                 why = self.reasons[completion] or opinion.problem
-                bad.append(self._probe(completion, "bad", f"{why[:200]} ({votes} agree that it is wrong)"))
+                bad.append(
+                    self._probe(completion, "bad", f"{why[:REASON_CHARS]} ({votes} agree that it is wrong)")
+                )
             elif self.agreed is None:
                 good.append(self._probe(completion, "good", f"{votes} agree that it is right"))
         if self.agreed is not None and not self._denied(found):
@@ -204,5 +207,9 @@ def _draft(question: Question, solutions: Sequence[str], mistakes: Mistakes | LL
         for why, text in list(near_misses(question.rollout.prompt, agreed.answer).items())[:2]:
             reasons.setdefault(text, f"near miss: {why}")
     known = right_answers(question.rollout)
-    kept = [(text, why) for text, why in reasons.items() if text and text not in (*known, panel.CONTROL)]
+    kept = [
+        (text, why[:REASON_CHARS])
+        for text, why in reasons.items()
+        if 0 < len(text) <= LONGEST and text not in (*known, panel.CONTROL)
+    ]
     return _Draft(question.rollout, agreed, dict(kept[:CANDIDATES]))

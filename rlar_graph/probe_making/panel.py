@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from rlar_graph.errors import LLMError
 from rlar_graph.llm import LanguageModel
@@ -20,6 +20,7 @@ from rlar_graph.prompts.loader import load_prompt
 ROLE = "probe_maker"
 MEMBERS = 3
 QUORUM = 2
+MARKS_READ = 64
 DOCUMENT = "probe_maker_panel"
 CONTROL = "The final answer follows from what was said above."
 
@@ -29,7 +30,7 @@ class Mark(BaseModel):
 
     number: int
     """Number of the reply."""
-    problem: str = Field(max_length=2_000)
+    problem: str
     """What is wrong with it."""
     right: bool
     """Whether it is right."""
@@ -38,9 +39,9 @@ class Mark(BaseModel):
 class Sheet(BaseModel):
     """The verdicts of one member."""
 
-    requirements: str = Field(max_length=8_000)
+    requirements: str
     """What a right reply must fulfil."""
-    verdicts: list[Mark] = Field(max_length=64)
+    verdicts: list[Mark]
     """One per reply."""
 
 
@@ -108,7 +109,7 @@ def _read(sheet: Sheet, order: Sequence[str]) -> dict[str, Mark]:
     """Return a sheet's verdicts by completion; what it says twice and differently is left out."""
     marks: dict[str, Mark] = {}
     torn: set[str] = set()
-    for mark in sheet.verdicts:
+    for mark in sheet.verdicts[:MARKS_READ]:
         if 1 <= mark.number <= len(order):
             completion = order[mark.number - 1]
             if completion in marks and marks[completion].right != mark.right:
