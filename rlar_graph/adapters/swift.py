@@ -1,0 +1,57 @@
+"""ms-swift: ``--external_plugins FILE --reward_funcs rlar``, the file saying ``orms["rlar"] = RlarORM``.
+
+The class is called as ms-swift calls an ``ORM`` but is none, so that this module imports without ms-swift. An
+abstention is None: ms-swift leaves the row out, as TRL does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rlar_graph.adapters.evidence import rollout_of
+from rlar_graph.adapters.shared import score_items
+from rlar_graph.types import Rollout
+
+
+class RlarORM:
+    """Scores batches.
+
+    Args:
+        args: ms-swift's arguments; not used.
+    """
+
+    def __init__(self, args: object = None, **_: object) -> None:
+        self.__name__ = "rlar"
+
+    def __call__(self, completions: Sequence[str], **columns: object) -> list[float | None]:
+        """Score a batch.
+
+        Args:
+            completions: Texts.
+            **columns: The data set's columns as lists of the batch's length; ``messages`` holds what was asked.
+
+        Raises:
+            InputError: A column cannot be read.
+            RegistryError: The registry cannot be opened or read.
+        """
+        size = len(completions)
+        lists = {
+            name: column
+            for name, column in columns.items()
+            if isinstance(column, list) and len(column) == size
+        }
+        rollouts = [
+            _rollout(text, {name: column[index] for name, column in lists.items()})
+            for index, text in enumerate(completions)
+        ]
+        return [score.value for (score,) in score_items(rollouts)]
+
+
+def _rollout(completion: str, row: dict[str, object]) -> Rollout:
+    """Return one sample; ms-swift appends the completion to the messages, and that turn is no part of the prompt."""
+    messages = row.pop("messages", None)
+    if not isinstance(messages, list) or not messages:
+        return rollout_of(None, completion, None, row)
+    last = messages[-1]
+    answered = isinstance(last, Mapping) and last.get("role") == "assistant"
+    return rollout_of(messages[:-1] if answered else messages, completion, None, row)
