@@ -99,6 +99,9 @@ class Zygote:
             self.escaped = self._attack() if confine else ("everything: no confinement was asked for",)
             if confine and self.escaped:
                 raise SandboxUnavailable(f"code in the sandbox could still {', '.join(self.escaped)}")
+        except OSError as error:
+            self.close()
+            raise SandboxUnavailable(f"the sandbox could not be started: {error}") from error
         except BaseException:
             self.close()
             raise

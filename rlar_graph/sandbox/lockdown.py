@@ -96,7 +96,7 @@ def confine(notes: Notes, readable: list[str], before: Before) -> Confinement:
     sealed = not (notes["landlock"][0] or notes["mount namespace"][0])
     notes["sealed"] = (
         sealed,
-        "no file can be opened; only what is preloaded can be imported" if sealed else "",
+        "no file can be opened; only what is preloaded can be imported" if sealed else "not needed here",
     )
     libc.prctl(libc.PR_SET_DUMPABLE, 0)
     Filter(base_filter(sealed)).install()

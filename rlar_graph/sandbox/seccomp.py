@@ -127,7 +127,7 @@ FILES = [
 ]
 """Calls that look at the file system; sealed mode does without."""
 
-ZYGOTE = ["waitid", "pidfd_open", "sendmsg", "recvmsg"]
+ZYGOTE = ["waitid", "pidfd_open", "pidfd_send_signal", "sendmsg", "recvmsg"]
 """Calls only the zygote makes; each child loses them."""
 
 _FCNTL = (
@@ -245,7 +245,7 @@ def child_filter(passes_descriptors: bool) -> Program:
         passes_descriptors: Keep ``recvmsg``, for a grader that is handed one pair of pipes per program.
     """
     program = head()
-    lost = ["clone", "prctl", "seccomp", "waitid", "pidfd_open", "sendmsg"]
+    lost = ["clone", "prctl", "seccomp", "waitid", "pidfd_open", "pidfd_send_signal", "sendmsg"]
     if not passes_descriptors:
         lost.append("recvmsg")
     for name in lost:

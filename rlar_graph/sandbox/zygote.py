@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 from rlar_graph.sandbox import candidate, grader, landlock, lockdown, probe, program, serve
 from rlar_graph.sandbox.libc import PR_SET_PDEATHSIG, keep_freed_memory, prctl
@@ -137,32 +138,52 @@ def _serve(control: socket.socket, confinement: lockdown.Confinement) -> None:
     poller = select.poll()
     poller.register(CONTROL, select.POLLIN)
     poller.register(OWNER, select.POLLIN)
+    children: set[int] = set()
     me = os.getpid()
     while True:
         for ready, _ in poller.poll():
-            if ready == OWNER:
-                os._exit(
-                    0
-                )  # the trainer died, even if a fork of it still holds our socket; the kernel ends the children
-            if ready != CONTROL:
-                _bury(poller, ready)
+            if ready in children:
+                children.discard(ready)
+                poller.unregister(ready)
+                _bury(ready)
                 continue
-            message, ancillary, _, _ = control.recvmsg(SPAWN.size, socket.CMSG_SPACE(8 * 4))
-            if not message:
-                os._exit(0)
-            descriptors = array.array("i")
-            for _level, _type, received in ancillary:
-                descriptors.frombytes(received[: len(received) - len(received) % 4])
-            handle = _spawn(control, confinement, message, list(descriptors), me)
-            if handle is not None:
-                poller.register(handle, select.POLLIN)
+            # The trainer's pidfd as well: a fork of the trainer may hold our socket open after its death.
+            request = _receive(control) if ready == CONTROL else None
+            if request is None:
+                _end(children)
+            else:
+                handle = _spawn(control, confinement, *request, me)
+                if handle is not None:
+                    children.add(handle)
+                    poller.register(handle, select.POLLIN)
 
 
-def _bury(poller: select.poll, handle: int) -> None:
+def _receive(control: socket.socket) -> tuple[bytes, list[int]] | None:
+    """One request and its descriptors; None when the trainer hung up."""
+    try:
+        message, ancillary, _, _ = control.recvmsg(SPAWN.size, socket.CMSG_SPACE(8 * 4))
+    except OSError:
+        return None
+    descriptors = array.array("i")
+    for _level, _type, received in ancillary:
+        descriptors.frombytes(received[: len(received) - len(received) % 4])
+    return (message, list(descriptors)) if message else None
+
+
+def _bury(handle: int) -> None:
     """Reap a child at once, by its pidfd: neither a zombie nor a recycled pid is ever looked at."""
-    poller.unregister(handle)
     os.waitid(os.P_PIDFD, handle, os.WEXITED)
     os.close(handle)
+
+
+def _end(children: set[int]) -> NoReturn:
+    """End every child and reap it: where the trainer is process 1 of a container, nobody else would."""
+    for handle in children:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    for handle in children:
+        _bury(handle)
+    os._exit(0)
 
 
 def _spawn(

@@ -365,6 +365,28 @@ def test_nothing_is_left_behind() -> None:
     assert len(os.listdir("/proc/self/fd")) <= before_files
 
 
+_REAPER = """
+import ctypes, os, time
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans come to us, as to process 1 of a container
+from rlar_graph.sandbox import Limits, open_sandbox
+with open_sandbox(workers=2) as own:
+    for n in range(5):
+        own.call(f"def f(): return {n}", "f", {})
+    own.run_tests("def g(x): return x", ["assert g(1) == 1"])
+time.sleep(0.2)
+print(open(f"/proc/self/task/{os.getpid()}/children").read().split())
+"""
+
+
+@pytest.mark.parametrize("condition", ["full", "container"])
+def test_no_orphan_is_left_to_process_one(condition: str) -> None:
+    impose = [sys.executable, str(Path(__file__).parent / "conditions.py"), condition]
+    found = subprocess.run(
+        [*impose, sys.executable, "-c", _REAPER], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
 _OWNER = """
 import os, sys, threading, time
 from rlar_graph.sandbox import open_sandbox, Limits
