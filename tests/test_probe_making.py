@@ -19,9 +19,13 @@ from rlar_graph.probe_making.near_misses import near_misses
 from rlar_graph.probe_making.panel import CONTROL, Mark, Sheet
 from rlar_graph.probe_making.wordings import wordings
 from rlar_graph.probes import Probe
+from rlar_graph.proving import prove
 from rlar_graph.resources import Resources
+from rlar_graph.rewards.base import RewardTool, ToolSpec
+from rlar_graph.rewards.generated import GeneratedVerifier
 from rlar_graph.rewards.verifiers.maths import MathsVerifier
 from rlar_graph.rewards.verifiers.short_answer import ShortAnswerVerifier
+from rlar_graph.routing.signature import Signature
 from rlar_graph.settings import Settings
 from rlar_graph.testing import Answer, ChatRequest, Script, ScriptedChatServer, failing
 from rlar_graph.types import Rollout
@@ -461,3 +465,30 @@ def test_the_majority_counts_empty_answers_against_it() -> None:
     assert found is not None and (found.answer, found.votes, found.attempts) == ("4", 3, 5)
     assert majority(["", " "]) is None
     assert answer_of("<think>7?</think>So the answer is 8.") == "8"
+
+
+# --- the gate on made probes ---
+
+HEAD = "import re\n\ndef score(prompt, completion, reference, **evidence):\n"
+RIGHT = (
+    f"{HEAD}    number = int(re.search(r'multiple of (\\d+)', prompt)[1])\n    text = completion.strip()\n"
+    "    return float(bool(re.fullmatch(r'-?\\d+', text)) and int(text) % number == 0)\n"
+)
+ANY_NUMBER = f"{HEAD}    return float(completion.strip().isdigit())\n"
+BY_HEART = f"{HEAD}    return float(completion.strip() in ('%s'))\n"
+
+
+def test_made_probes_let_a_right_verifier_in_and_keep_wrong_ones_out(tmp_path: Path) -> None:
+    spec = ToolSpec("verifier-multiples-00000000", "verifier", "a test's", content_hash="0" * 64)
+    with World(tmp_path, honest) as world:
+        probes = family_probes(task(MULTIPLES), world.resources)
+        seen = "', '".join(probe.completion for probe in visible(probes) if probe.expect == "good")
+        admitted = {}
+        for name, source in (("right", RIGHT), ("any", ANY_NUMBER), ("by heart", BY_HEART % seen)):
+
+            def load(fresh: bool, source: str = source) -> RewardTool:
+                return GeneratedVerifier(spec, source, world.resources.sandbox, fresh=fresh)
+
+            proof = prove(load, source, probes, Signature.parse("open/text/none/und"))
+            admitted[name] = (proof.decided, proof.admitted)
+    assert admitted == {"right": (True, True), "any": (False, False), "by heart": (True, False)}
