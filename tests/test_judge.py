@@ -183,9 +183,17 @@ def test_nothing_escapes_the_fence(tmp_path: Path, completion: str) -> None:
     inside = part(request, "completion")  # asserts that there is one fence, whose end is the first
     outside = request.text.replace(inside, "")
     assert request.text.count("[[END completion ") == request.text.count("[[BEGIN criteria ") == 1
-    assert "holds" not in inside or "Every criterion holds" not in outside
+    assert "Every criterion holds" not in outside and "Nothing." not in outside
+    assert "\u200b" not in request.text
     assert "<|im_start|>" not in request.text and "[/INST]" not in request.text
     assert len(criteria_of(request)) == len(CRITERIA)
+
+
+def test_text_that_no_request_can_carry_is_judged_all_the_same(tmp_path: Path) -> None:
+    with judging(tmp_path, scripts.honest) as (judge, _):
+        first = judged(judge, f"{GOOD} \ud800\x00")
+        assert first == judged(judge, f"{GOOD} \ud800\x00")
+    assert first[0].value == 1.0
 
 
 def test_criteria_are_fenced_too(tmp_path: Path) -> None:
@@ -347,6 +355,13 @@ def test_with_a_reference_no_answer_is_committed_to(tmp_path: Path) -> None:
         assert judged(judge, GOOD)[0].abstained == "there is no reference to judge by"
     (request,) = server.requests
     assert part(request, "reference") == '{"number": 44}\nforty-four'
+
+
+def test_with_criteria_a_copy_of_the_reference_is_judged_like_any_other(tmp_path: Path) -> None:
+    rollout = replace(open_rollout(20), reference="I choose 45.")
+    with judging(tmp_path, scripts.honest, Mode.REFERENCE) as (judge, server):
+        assert judged(judge, "I choose 45.", rollout=rollout)[0].value == 0.6
+    assert len(server.requests) == 1
 
 
 def capital(completion: str) -> Rollout:

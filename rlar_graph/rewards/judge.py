@@ -105,7 +105,7 @@ class Judge:
 
     def _key(self, case: Case) -> str:
         """Return the hash of everything that decides the verdict."""
-        return digest(self._source, case.task, repr(case.references), case.said)
+        return digest(self._source, str(self._swapped), case.task, repr(case.references), case.said)
 
     def _judged(self, cases: Mapping[str, Case]) -> dict[str, Verdict]:
         """Return the verdicts by key: those that are kept, and the model's on the others."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from rlar_graph.llm.replies import encodable
 from rlar_graph.rewards.verifiers.response import plain, visible
 
 SHORTEST = 3
@@ -49,4 +50,5 @@ class Quotable:
 
 
 def _folded(text: str) -> str:
-    return plain(visible(text)).translate(_FOLDED).casefold()
+    # A judge is shown what a request can carry, and quotes that.
+    return plain(visible(encodable(text))).translate(_FOLDED).casefold()
