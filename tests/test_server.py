@@ -1,0 +1,241 @@
+"""The server as clients see it: a real process, real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+SUM = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
+POEM = {"prompt": "Write a poem.", "completions": ["Rain falls."]}
+SLOW = {
+    "prompt": "Write a function f.",
+    "completions": ["```python\nimport time\n\ndef f():\n    time.sleep(2)\n    return 1\n```"],
+    "tests": ["assert f() == 1"],
+}
+
+
+class Server:
+    """A `rlar serve` process on a free port."""
+
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "log"
+        command = [sys.executable, "-m", "rlar_graph.cli", "serve", "--port", str(self.port), *arguments]
+        command += ["--registry", str(folder / "rlar.db")]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                assert httpx.get(f"{self.url}/healthz").json()["status"] == "ok"
+                return
+            except httpx.TransportError:
+                assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"), "--max-request-mb", "1")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(
+        tmp_path_factory.mktemp("guarded"), "--queue", "2", "--request-seconds", "1.5", RLAR_SERVER_TOKEN="s3cret"
+    )
+    yield running
+    running.stop()
+
+
+def test_scores_and_abstentions(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/score", json={"rollouts": [SUM, POEM]}, timeout=60)
+    assert answer.status_code == 200
+    first, second = answer.json()["scores"]
+    assert [score["value"] for score in first] == [1.0, 0.0]
+    assert (first[0]["tool"], first[0]["version"]) == ("maths", 1)
+    assert second[0]["value"] is None
+    assert "no tool serves open/text/none/und" in second[0]["abstained"]
+
+
+def test_the_shape_openrlhf_sends(server: Server) -> None:
+    asked = "<|im_start|>user\nWhat is 2 + 2?<|im_end|>\n<|im_start|>assistant\n"
+    body = {
+        "query": [f"{asked}4<|im_end|>", f"{asked}5<|im_end|>", "Write a poem. Rain falls."],
+        "prompts": [asked, asked, "Write a poem."],
+        "labels": ["4", "4", ""],
+    }
+    answer = httpx.post(f"{server.url}/get_reward", json=body, timeout=60).json()
+    assert answer["rewards"] == answer["scores"] == [1.0, 0.0, 0.5]
+    assert answer["extra_logs"] == {"rlar_abstain": [0.0, 0.0, 1.0]}
+
+
+def test_the_shape_slime_sends(server: Server) -> None:
+    sample = {"prompt": [{"role": "user", "content": "What is 2 + 2?"}], "response": "The answer is 4.<|im_end|>", "label": "4"}
+    answer = httpx.post(f"{server.url}/remote_rm", json=sample, timeout=60)
+    assert answer.json() == 1.0
+    unjudged = {"prompt": "Write a poem.", "response": "Rain falls.", "label": None}
+    answer = httpx.post(f"{server.url}/remote_rm", json=unjudged, timeout=60)
+    assert (answer.json(), answer.headers["x-rlar-abstained"]) == (0.5, "1")
+    answer = httpx.post(f"{server.url}/remote_rm", params={"form": "dict"}, json=unjudged, timeout=60)
+    assert answer.json() == {"score": 0.5, "rlar_abstain": 1.0}
+
+
+def test_single_requests_in_parallel_each_get_their_own_answer(server: Server) -> None:
+    def ask(number: int) -> float:
+        sample = {"prompt": f"What is {number} + 0?", "response": str(number + number % 2), "label": str(number)}
+        return float(client.post(f"{server.url}/remote_rm", json=sample).json())
+
+    with httpx.Client(timeout=60) as client, ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(ask, range(100))) == [1.0 - number % 2 for number in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/score", b"not json", "not JSON"),
+        ("/score", b"[" * 100_000, "not JSON"),
+        ("/score", b"[]", "must be a JSON object"),
+        ("/score", b"{}", "'rollouts'"),
+        ("/score", json.dumps({"rollouts": [SUM, {"completions": ["4"]}]}).encode(), "rollout 2"),
+        ("/score", json.dumps({"rollouts": [{"prompt": "p", "completions": []}]}).encode(), "no completions"),
+        ("/get_reward", b'{"query": ["a"], "prompts": []}', "one length"),
+        ("/get_reward", b'{"query": ["answer"], "prompts": ["another prompt"]}', "does not begin with"),
+        ("/get_reward", b'{"query": [1], "prompts": ["p"]}', "list of texts"),
+        ("/remote_rm", b'{"prompt": "p", "response": 4}', "'response'"),
+    ],
+)
+def test_a_bad_request_is_told_what_is_wrong_with_it(server: Server, path: str, body: bytes, said: str) -> None:
+    answer = httpx.post(server.url + path, content=body, timeout=60)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]["message"]
+
+
+def test_a_request_that_is_too_long_is_refused(server: Server) -> None:
+    assert httpx.post(f"{server.url}/score", content=b" " * (2**20 + 1)).status_code == 413
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 2**16
+
+    try:
+        status = httpx.post(f"{server.url}/score", content=endless()).status_code
+    except httpx.WriteError:  # the server hung up while we were still sending
+        status = 413
+    assert status == 413
+
+
+def test_the_tools_are_listed(server: Server) -> None:
+    httpx.post(f"{server.url}/score", json={"rollouts": [SUM]}, timeout=60)
+    (maths,) = [tool for tool in httpx.get(f"{server.url}/tools").json() if tool["tool"] == "maths"]
+    assert (maths["version"], maths["state"], maths["kind"]) == (1, "active", "verifier")
+    assert "math/number/reference/und" in maths["serves"]
+
+
+def test_the_counters_are_in_prometheus_format(server: Server) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    httpx.post(f"{server.url}/score", json={"rollouts": [SUM, POEM]}, timeout=60)
+    text = httpx.get(f"{server.url}/metrics").text
+    samples = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert samples["rlar_requests_total", ("route", "/score"), ("status", "200")] >= 1
+    assert samples["rlar_completions_total", ("tool", "maths")] >= 2
+    assert samples["rlar_abstentions_total", ("tool", "")] >= 1
+    assert samples[("rlar_pending_requests",)] == 0
+
+
+def test_openapi_says_what_each_route_takes(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    assert set(paths) == {"/score", "/get_reward", "/remote_rm", "/tools", "/healthz", "/metrics"}
+    for path in ("/score", "/get_reward", "/remote_rm"):
+        content = paths[path]["post"]["requestBody"]["content"]["application/json"]
+        answer = httpx.post(server.url + path, json=content["example"], timeout=60)
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_name_that_is_not_this_machine_is_refused_without_a_token(server: Server) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:80"):
+        answer = httpx.post(f"{server.url}/score", json={"rollouts": [SUM]}, headers={"host": host})
+        assert answer.status_code == 403
+    answer = httpx.get(f"{server.url}/tools", headers={"host": f"localhost:{server.port}"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cret2"])
+def test_a_token_is_asked_for(guarded: Server, given: str | None) -> None:
+    headers = {"authorization": given} if given else {}
+    for method, path in (("POST", "/score"), ("POST", "/remote_rm"), ("GET", "/tools"), ("GET", "/metrics")):
+        answer = httpx.request(method, guarded.url + path, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert httpx.get(f"{guarded.url}/healthz").status_code == 200
+
+
+def test_the_right_token_opens_and_time_and_queue_are_limited(guarded: Server) -> None:
+    headers = {"authorization": "Bearer s3cret"}
+    warm = httpx.get(f"{guarded.url}/tools", headers=headers)
+    assert warm.status_code == 200
+
+    def ask(_: int) -> httpx.Response:
+        return httpx.post(f"{guarded.url}/score", json={"rollouts": [SLOW]}, headers=headers, timeout=60)
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(ask, range(6)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert set(statuses) == {429, 504}
+    assert statuses.count(504) >= 2
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+
+
+def test_it_does_not_listen_beyond_this_machine_without_a_token(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rlar_graph.cli", "serve", "--host", "0.0.0.0", "--port", "0"]  # noqa: S104
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "RLAR_SERVER_TOKEN" in done.stderr
+
+
+def test_what_is_in_the_making_is_answered_before_the_end(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    answers: list[httpx.Response] = []
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{server.url}/score", json={"rollouts": [SLOW, SUM]}, timeout=60))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    deadline = time.monotonic() + 30
+    while httpx.get(f"{server.url}/healthz").json()["pending"] == 0:
+        assert time.monotonic() < deadline
+    server.process.send_signal(signal.SIGTERM)
+    asking.join(60)
+    assert server.process.wait(60) in {0, -signal.SIGTERM}
+    (answer,) = answers
+    assert [[score["value"] for score in row] for row in answer.json()["scores"]] == [[1.0], [1.0, 0.0]]
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{server.url}/healthz")
