@@ -31,7 +31,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nodes", "evaluation"),
     ("graph", "router_report"),
     ("reward", "microbatch"),
-    ("testing", "testing_hub", "testing_models"),
+    ("adapters", "testing", "testing_hub", "testing_models"),
+    ("server",),
     ("cli",),
 )
 """Bottom to top. A room may import from the floors below it and from itself, never from its neighbours."""
