@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self
 from rlar_graph.library import Library
 from rlar_graph.recorder import Recorder
 from rlar_graph.resources import Resources
+from rlar_graph.routing.router import route
+from rlar_graph.routing.signature import UNDECIDED
 from rlar_graph.scoring import Planned, plan_rollouts, score_planned
 from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score
@@ -110,7 +112,10 @@ class Engine:
         Raises:
             RegistryError: The registry cannot be opened or read.
         """
-        return plan_rollouts(rollouts, self.library)
+        routes = [route(rollout) for rollout in rollouts]
+        if any(way.signature == UNDECIDED for way in routes):
+            routes = self.planner.decide(rollouts, ask=False)
+        return plan_rollouts(rollouts, routes, self.library)
 
     def score(self, plan: Sequence[Planned]) -> list[list[Score]]:
         """Score what :meth:`plan` returned, and keep count of it in the registry.

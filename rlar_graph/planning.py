@@ -22,8 +22,8 @@ from rlar_graph.routing.grouping import group
 from rlar_graph.routing.kinds import kinds
 from rlar_graph.routing.learned import TRUST, LearnedRouter
 from rlar_graph.routing.router import Route, route
-from rlar_graph.routing.signature import Domain, Signature
-from rlar_graph.sorting import PROMPTS_PER_CALL, ROLE, UNDECIDED, open_signature, sort_prompts
+from rlar_graph.routing.signature import UNDECIDED, Domain, Signature
+from rlar_graph.sorting import PROMPTS_PER_CALL, ROLE, open_signature, sort_prompts
 from rlar_graph.types import Rollout
 
 __all__ = ["MAX_CALLS", "Planner", "kinds"]

@@ -15,7 +15,7 @@ from rlar_graph.errors import InputError
 from rlar_graph.library import Library, Loaded
 from rlar_graph.registry.records import Usage
 from rlar_graph.rewards.base import RewardTool
-from rlar_graph.routing.router import Route, route
+from rlar_graph.routing.router import Route
 from rlar_graph.types import Rollout, Score, Verdict, abstain
 
 log = logging.getLogger(__name__)
@@ -33,14 +33,13 @@ class Planned:
     """The tool that will score it, or why none will."""
 
 
-def plan_rollouts(rollouts: Sequence[Rollout], library: Library) -> list[Planned]:
-    """Route each rollout and look its tool up; completions are not needed for that.
+def plan_rollouts(rollouts: Sequence[Rollout], routes: Sequence[Route], library: Library) -> list[Planned]:
+    """Look up the tool of each rollout; completions are not needed for that.
 
     Raises:
         RegistryError: The registry cannot be read.
     """
     library.refresh()
-    routes = map(route, rollouts)
     return [
         Planned(rollout, way, library.find(rollout, way.signature))
         for rollout, way in zip(rollouts, routes, strict=True)

@@ -14,16 +14,13 @@ from pydantic import BaseModel, Field
 from rlar_graph.errors import LLMError
 from rlar_graph.llm import LanguageModel
 from rlar_graph.prompts.loader import load_prompt
-from rlar_graph.routing.signature import AnswerType, Domain, Evidence, Signature
+from rlar_graph.routing.signature import UNDECIDED, AnswerType, Domain, Evidence, Signature
 
 ROLE = "planner"
 PROMPTS_PER_CALL = 50
 HEAD_CHARS, TAIL_CHARS = 200, 60
 END_CHARS = 2_000
 """Characters from either end of a prompt that are looked at for its excerpt."""
-
-UNDECIDED = Signature(Domain.OPEN, AnswerType.TEXT, Evidence.NONE)
-"""What rules give a prompt with nothing to go on."""
 
 MENU: Mapping[str, tuple[Domain, str]] = {
     "dialogue": (Domain.DIALOGUE, "chat, advice, open questions, role play, opinions"),

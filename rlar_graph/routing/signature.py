@@ -80,3 +80,7 @@ class Signature:
 
     def __str__(self) -> str:
         return self.key
+
+
+UNDECIDED = Signature(Domain.OPEN, AnswerType.TEXT, Evidence.NONE)
+"""What rules give a prompt with nothing to go on."""
