@@ -17,6 +17,7 @@ from rlar_graph.probe_making.given import given_probes, right_answers, several_r
 from rlar_graph.probe_making.hostile import RUNNING_TEXT
 from rlar_graph.probe_making.near_misses import near_misses
 from rlar_graph.probe_making.panel import CONTROL, Mark, Sheet
+from rlar_graph.probe_making.sides import on_sides
 from rlar_graph.probe_making.wordings import wordings
 from rlar_graph.probes import Probe
 from rlar_graph.proving import prove
@@ -120,15 +121,12 @@ def test_later_data_adds_probes_and_moves_none(tmp_path: Path) -> None:
     assert counts(after)["good", False] > counts(before)["good", False]
 
 
-def test_the_only_prompt_of_a_family_is_divided_by_completion(tmp_path: Path) -> None:
-    user = [
-        Probe(Rollout("Say a prime."), text, "good" if text in ("2", "3", "5", "7") else "bad")
-        for text in map(str, range(2, 10))
-    ]
-    with World(tmp_path) as world:
-        probes = family_probes(task([{"prompt": "Say a prime.", "reference": "7"}]), world.resources, user)
-    assert {probe.visible for probe in probes} >= {False}
-    assert [probe.expect for probe in probes if probe.completion == "9"] == ["bad"]
+def test_the_only_prompt_of_a_family_is_divided_by_completion() -> None:
+    probes = [Probe(Rollout("Say a prime."), str(n), "good") for n in range(30)]
+    divided = on_sides(probes, frozenset())
+    assert sum(probe.visible for probe in divided) == 10
+    assert [probe.completion for probe in divided] == [probe.completion for probe in probes]
+    assert on_sides(list(reversed(probes)), frozenset()) == list(reversed(divided))
 
 
 def test_a_shortage_says_what_to_supply(tmp_path: Path) -> None:
@@ -152,8 +150,13 @@ def test_users_and_audits_are_taken_at_their_word(tmp_path: Path) -> None:
         probes = family_probes(task(PRODUCTS), world.resources)
         assert {p.expect for p in probes if p.rollout == rollout and p.completion == "10"} == {"bad"}
         keep(registry, FAMILY, "llm", [Probe(rollout, "The answer is 10.", "bad", "a model says so")])
-        disputed = family_probes(task(PRODUCTS), world.resources)
-        assert not [p for p in disputed if p.rollout == rollout and p.completion == "The answer is 10."]
+        keep(registry, FAMILY, "llm", [Probe(rollout, "ten", verdict) for verdict in ("good", "bad")])
+        after = {
+            p.completion: p.expect
+            for p in family_probes(task(PRODUCTS), world.resources)
+            if p.rollout == rollout
+        }
+    assert after["10"] == "bad" and after["The answer is 10."] == "good" and "ten" not in after
 
 
 def test_every_field_of_evidence_survives_the_registry(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def keep(registry: Registry, family: str, origin: ProbeOrigin, probes: Iterable[
 def kept(registry: Registry, family: str) -> tuple[Probe, ...]:
     """Return a family's kept probes, without those whose verdict is disputed.
 
-    Two sources may call the same completion right and wrong; such a completion decides nothing, unless a user or an
-    audit said so, whose word comes first.
+    Where sources call the same completion right and wrong, the word of users and audits comes before that of the data,
+    and the data's before everybody else's; what equals dispute decides nothing.
     """
     known: dict[tuple[str, str], list[tuple[KeptProbe, Probe]]] = {}
     for entry in registry.kept_probes(family):
@@ -55,12 +55,18 @@ def kept(registry: Registry, family: str) -> tuple[Probe, ...]:
         known.setdefault((repr(probe.rollout), probe.completion), []).append((entry, probe))
     found = []
     for entries in known.values():
-        trusted = [pair for pair in entries if pair[0].origin in ("user", "audit")] or entries
-        if len({probe.expect == "good" for _, probe in trusted}) == 1:
+        highest = min(_rank(entry) for entry, _ in entries)
+        trusted = [probe for entry, probe in entries if _rank(entry) == highest]
+        if len({probe.expect == "good" for probe in trusted}) == 1:
             # Once seen is seen: whichever entry was shown, the completion decides nothing any more.
             seen = any(probe.visible for _, probe in entries)
-            found.append(replace(trusted[0][1], visible=seen))
+            found.append(replace(trusted[0], visible=seen))
     return tuple(found)
+
+
+def _rank(entry: KeptProbe) -> int:
+    """Return how much an origin's word counts, the most first."""
+    return {"user": 0, "audit": 0, "data": 1}.get(entry.origin, 2)
 
 
 def _row(probe: Probe) -> dict[str, object]:

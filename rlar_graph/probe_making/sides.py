@@ -42,10 +42,9 @@ def on_sides(probes: Sequence[Probe], seen: frozenset[str]) -> list[Probe]:
     """Mark probes visible by their prompt; where there is but one prompt, a third of them by their own content."""
     if seen or len({probe.rollout.prompt for probe in probes}) != 1:
         return [replace(probe, visible=probe.rollout.prompt in seen) for probe in probes]
-    return [
-        replace(probe, visible=int(digest(probe.rollout.prompt, probe.completion), 16) % 3 == 0)
-        for probe in probes
-    ]
+    ordered = sorted(probes, key=lambda probe: digest(probe.rollout.prompt, probe.completion))
+    shown = {probe.completion for probe in ordered[: len(ordered) // 3]}
+    return [replace(probe, visible=probe.completion in shown) for probe in probes]
 
 
 def count(probes: Sequence[Probe], expect: str, *, visible: bool) -> int:
