@@ -15,6 +15,8 @@ TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|> {{ message['content'] }} <|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+TRAINED_ON: dict[str, Any] = {"padding": True, "truncation": True, "max_length": 96, "return_tensors": "pt"}
+"""How texts are cut for training, which is what keeps it to seconds."""
 SPECIAL = ("<pad>", "<unk>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 
 
@@ -153,11 +155,11 @@ def _train(
 def _encoded(tokenizer: Any, pairs: Sequence[tuple[str, str]], chat: bool) -> dict[str, Any]:
     if not chat:
         prompts, texts = (list(side) for side in zip(*pairs, strict=True))
-        return dict(tokenizer(prompts, texts, padding=True, truncation=True, return_tensors="pt"))
+        return dict(tokenizer(prompts, texts, **TRAINED_ON))
     rendered = [
         tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}], tokenize=False
         )
         for prompt, text in pairs
     ]
-    return dict(tokenizer(rendered, add_special_tokens=False, padding=True, return_tensors="pt"))
+    return dict(tokenizer(rendered, add_special_tokens=False, **TRAINED_ON))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partialmethod
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,11 +117,6 @@ class Hub:
     def _files(self, repo: str, sha: str, wanted: Iterable[str], *, local: bool) -> Path | Fault:
         def fetch() -> Path:
             from huggingface_hub import snapshot_download
-            from huggingface_hub.utils import tqdm
-
-            class Silent(tqdm):  # type: ignore[type-arg]
-                def __init__(self, *arguments: Any, **options: Any) -> None:
-                    super().__init__(*arguments, **{**options, "disable": True})
 
             return Path(
                 snapshot_download(
@@ -130,7 +127,7 @@ class Hub:
                     endpoint=self.endpoint,
                     token=False,
                     local_files_only=local,
-                    tqdm_class=Silent,
+                    tqdm_class=_silent_bar(),
                 )
             )
 
@@ -164,6 +161,12 @@ class Hub:
         from huggingface_hub import HfApi
 
         return HfApi(endpoint=self.endpoint, token=False)
+
+
+def _silent_bar() -> Any:
+    """Return the client's progress bar, never shown: what a library prints is not ours to show."""
+    bar: Any = import_module("huggingface_hub.utils").tqdm
+    return type("Silent", (bar,), {"__init__": partialmethod(bar.__init__, disable=True)})
 
 
 def _card(repo: str, told: Any) -> ModelCard:

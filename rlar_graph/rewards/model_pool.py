@@ -118,6 +118,16 @@ class ModelPool:
                 place.process.close()
                 place.process = None
 
+    def leave(self, key: str) -> None:
+        """End a network that is not in use, before others need its room."""
+        with self._changed:
+            place = self._places.get(key)
+            if place is not None and place.users == 0:
+                del self._places[key]
+                self._changed.notify_all()
+        if place is not None and place.users == 0 and place.process is not None:
+            place.process.close()
+
     def close(self) -> None:
         """End every process; may be called twice."""
         with self._changed:
@@ -161,3 +171,11 @@ def close_pool(resources: Resources) -> None:
         pool = _POOLS.pop(resources, None)
     if pool is not None:
         pool.close()
+
+
+def leave(resources: Resources, key: str) -> None:
+    """End one network of a run, if it is loaded and not in use."""
+    with _OPENING:
+        pool = _POOLS.get(resources)
+    if pool is not None:
+        pool.leave(key)
