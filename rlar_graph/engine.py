@@ -112,6 +112,10 @@ class Engine:
         Raises:
             RegistryError: The registry cannot be opened or read.
         """
+        if self.settings.make_evidence:
+            from rlar_graph.made_evidence import make_evidence
+
+            rollouts = make_evidence(rollouts, self.resources)
         routes = [route(rollout) for rollout in rollouts]
         if any(way.signature == UNDECIDED for way in routes):
             routes = self.planner.decide(rollouts, ask=False)
@@ -150,15 +154,15 @@ class Engine:
 
     def _keep_spend(self) -> None:
         """Add what the language model was used for to the registry's account."""
-        llm = self.resources.opened_llm
-        if llm is None:
+        spent = self.resources.spent()
+        if not spent:
             return
         from rlar_graph.registry.workshop_records import Spend
 
         self.resources.registry.spend(
             [
                 Spend(role, used.calls, used.prompt_tokens, used.completion_tokens, used.seconds, used.cost)
-                for role, used in llm.ledger.snapshot().items()
+                for role, used in spent.items()
             ]
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -10,7 +11,7 @@ from rlar_graph.errors import SettingsError
 from rlar_graph.sandbox.base import Limits, Sandbox
 
 if TYPE_CHECKING:
-    from rlar_graph.llm import LanguageModel
+    from rlar_graph.llm import LanguageModel, Usage
     from rlar_graph.registry.store import Registry
     from rlar_graph.settings import Settings
 
@@ -28,6 +29,7 @@ class Resources:
         self._registry: Registry | None = None
         self._sandbox: Sandbox | None = None
         self._llm: LanguageModel | None = None
+        self._judge_llm: LanguageModel | None = None
 
     @property
     def registry(self) -> Registry:
@@ -69,9 +71,24 @@ class Resources:
             return self._llm
 
     @property
-    def opened_llm(self) -> LanguageModel | None:
-        """The language model if anybody has asked for it yet."""
-        return self._llm
+    def judge_llm(self) -> LanguageModel | None:
+        """The language model with the budget of judges, who ask it for every completion they score."""
+        llm = self.llm
+        with self._lock:
+            if self._judge_llm is None and llm is not None:
+                from rlar_graph.llm import Budget
+
+                budget = Budget(self.settings.judge_calls, self.settings.llm_tokens, self.settings.llm_money)
+                self._judge_llm = llm.for_run(budget)
+            return self._judge_llm
+
+    def spent(self) -> Mapping[str, Usage]:
+        """Return what was used of the language model, by role; nothing where it was never asked for."""
+        models = [model for model in (self._llm, self._judge_llm) if model is not None]
+        spent: dict[str, Usage] = {}
+        for role, usage in (entry for model in models for entry in model.ledger.snapshot().items()):
+            spent[role] = spent[role] + usage if role in spent else usage
+        return spent
 
     @property
     def code_limits(self) -> Limits:
@@ -83,7 +100,7 @@ class Resources:
         with self._lock:
             sandbox, self._sandbox = self._sandbox, None
             registry, self._registry = self._registry, None
-            llm, self._llm = self._llm, None
+            llm, self._llm, self._judge_llm = self._llm, None, None
         if llm is not None:
             llm.close()
         if sandbox is not None:

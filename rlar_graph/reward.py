@@ -120,12 +120,9 @@ class AgentReward:
 
     def spent(self) -> dict[str, dict[str, float]]:
         """Return what this reward function has used of the language model, by role: calls, tokens, seconds, money."""
-        llm = self._engine.resources.llm
-        if llm is None:
-            return {}
         return {
             role: {"calls": used.calls, "tokens": used.tokens, "seconds": used.seconds, "money": used.cost}
-            for role, used in llm.ledger.snapshot().items()
+            for role, used in self._engine.resources.spent().items()
         }
 
     def freeze(self) -> None:

@@ -56,14 +56,27 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = Field(
         default=None, description="Key for that endpoint; never logged or passed on."
     )
-    llm_calls: int = Field(default=200, ge=0, description="Most requests to the language model in one run.")
+    llm_calls: int = Field(default=500, ge=0, description="Most requests of one run that seek tools.")
+    judge_calls: int = Field(
+        default=20_000, ge=0, description="Most requests of judges in one run; they ask one per completion."
+    )
     llm_tokens: int | None = Field(default=None, ge=0, description="Most tokens in one run, both ways.")
-    llm_money: float | None = Field(default=None, ge=0, description="Most money in one run; needs the two prices.")
-    llm_prompt_price: float | None = Field(default=None, ge=0, description="Price of a million prompt tokens.")
+    llm_money: float | None = Field(
+        default=None, ge=0, description="Most money in one run; needs the two prices."
+    )
+    llm_prompt_price: float | None = Field(
+        default=None, ge=0, description="Price of a million prompt tokens."
+    )
     llm_completion_price: float | None = Field(
         default=None, ge=0, description="Price of a million completion tokens."
     )
-    llm_seconds: float = Field(default=120.0, gt=0, description="Longest wait for one request to the language model.")
+    llm_seconds: float = Field(
+        default=120.0, gt=0, description="Longest wait for one request to the language model."
+    )
+    make_evidence: bool = Field(
+        default=False,
+        description="Make evidence (constraints, tests, references) for prompts that bring none.",
+    )
     family_prompts: int = Field(
         default=4,
         ge=1,
@@ -72,16 +85,22 @@ class Settings(BaseSettings):
     writer_candidates: int = Field(
         default=3, ge=1, le=16, description="Independent verifiers written for one family."
     )
-    writer_rounds: int = Field(default=3, ge=1, le=16, description="Drafts of one verifier, repairs included.")
+    writer_rounds: int = Field(
+        default=3, ge=1, le=16, description="Drafts of one verifier, repairs included."
+    )
     acquire: str = Field(
         default="wait",
         pattern="^(wait|background|prepare)$",
         description="When tools are sought: a call waits for them, they come in the background, or only prepare().",
     )
     acquire_wait_seconds: float = Field(
-        default=0.0, ge=0, description="Wait for another process that seeks the same tool; 0 abstains at once."
+        default=0.0,
+        ge=0,
+        description="Wait for another process that seeks the same tool; 0 abstains at once.",
     )
-    review: bool = Field(default=False, description="Leave new tools as candidates until a person approves them.")
+    review: bool = Field(
+        default=False, description="Leave new tools as candidates until a person approves them."
+    )
     reward_models: str = Field(
         default="web",
         pattern="^(off|catalogue|hub|web)$",
@@ -110,20 +129,30 @@ class Settings(BaseSettings):
         default=0.7, ge=0.5, le=1, description="Share of labelled pairs a reward model must order rightly."
     )
     reward_model_memory_mb: int | None = Field(
-        default=None, ge=16, description="Memory of all reward models together; by default 80 % of what is free."
+        default=None,
+        ge=16,
+        description="Memory of all reward models together; by default 80 % of what is free.",
     )
     reward_model_device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where reward models run."
     )
     reward_model_tokens: int | None = Field(
-        default=None, ge=16, description="Tokens of one batch, padding included; by default what suits the device."
+        default=None,
+        ge=16,
+        description="Tokens of one batch, padding included; by default what suits the device.",
     )
     reward_model_seconds: float = Field(
-        default=600.0, gt=0, description="Longest wait for a reward model to load or to read one batch of rollouts."
+        default=600.0,
+        gt=0,
+        description="Longest wait for a reward model to load or to read one batch of rollouts.",
     )
     hub_endpoint: str | None = Field(default=None, description="Address of the Hub or a mirror of it.")
-    hub_cache: str | None = Field(default=None, description="Folder for downloaded models; by default the Hub's own.")
-    hub_seconds: float = Field(default=10.0, gt=0, description="Longest wait for a search on the Hub or the web.")
+    hub_cache: str | None = Field(
+        default=None, description="Folder for downloaded models; by default the Hub's own."
+    )
+    hub_seconds: float = Field(
+        default=10.0, gt=0, description="Longest wait for a search on the Hub or the web."
+    )
     hub_download_seconds: float = Field(default=3600.0, gt=0, description="Longest wait for a model's files.")
     rm_server_url: str | None = Field(
         default=None, description="Address of a server that runs a reward model (vLLM, SGLang, a reranker)."
@@ -133,15 +162,24 @@ class Settings(BaseSettings):
         default="vllm", pattern="^(vllm|vllm-classify|sglang|rerank)$", description="What that server speaks."
     )
     rm_server_key: SecretStr | None = Field(default=None, description="Key for that server; never logged.")
-    rm_server_retries: int = Field(default=3, ge=0, le=20, description="Further tries of a request that failed.")
+    rm_server_retries: int = Field(
+        default=3, ge=0, le=20, description="Further tries of a request that failed."
+    )
     near_tie_judge: str | None = Field(
-        default=None, description="Judge in the registry that near ties of a reward model are put to; none by default."
+        default=None,
+        description="Judge in the registry that near ties of a reward model are put to; none by default.",
     )
     near_tie_margin: float = Field(
-        default=0.02, ge=0, le=1, description="Values that close to the best of their rollout are tied with it."
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Values that close to the best of their rollout are tied with it.",
     )
     near_tie_share: float = Field(
-        default=0.05, ge=0, le=1, description="Share of completions that the judge of near ties may be asked about."
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of completions that the judge of near ties may be asked about.",
     )
 
     @classmethod

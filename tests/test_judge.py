@@ -261,7 +261,7 @@ def test_a_commitment_that_fails_leaves_its_prompt_open_and_no_other(tmp_path: P
 
 def test_a_spent_budget_is_an_abstention_that_is_not_kept(tmp_path: Path) -> None:
     texts = [f"I choose {number}." for number in range(30, 60)]
-    with judging(tmp_path, scripts.honest, llm_calls=4) as (judge, server):
+    with judging(tmp_path, scripts.honest, judge_calls=4) as (judge, server):
         verdicts = judged(judge, *texts)
         assert len(server.requests) == 4
     said = [verdict for verdict in verdicts if verdict.value is not None]

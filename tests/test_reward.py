@@ -178,3 +178,16 @@ def test_a_pickled_reward_opens_its_own_registry(reward: AgentReward) -> None:
     with reward, pickle.loads(pickle.dumps(reward)) as twin:  # noqa: S301 - our own pickle
         assert twin(["2 + 2?"], ["4"], answer=["4"]) == reward(["2 + 2?"], ["4"], answer=["4"]) == [1.0]
         assert twin.__name__ == reward.__name__ == "rlar"
+
+
+def test_made_evidence_is_used_only_where_asked_for_and_marked(tmp_path: Path) -> None:
+    prompt = "Describe the sea. Do not use any commas in your answer."
+    rollout = Rollout(prompt, ("The sea is wide and blue.", "Wide, blue, deep."))
+    url = f"sqlite:///{tmp_path}/r.db"
+    with AgentReward(Settings.load(registry_url=url)) as reward:
+        assert [score.value for score in reward.score([rollout])[0]] == [None, None]
+    with AgentReward(Settings.load(registry_url=url, make_evidence=True)) as reward:
+        (planned,) = reward.plan([rollout])
+        assert planned.rollout.instruction_id_list == ("punctuation:no_comma",)
+        assert "made" in planned.rollout.metadata
+        assert [score.value for score in reward.score([rollout])[0]] == [1.0, 0.0]

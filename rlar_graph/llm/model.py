@@ -135,13 +135,15 @@ class LanguageModel:
         prompts: Sequence[str | Sequence[Message]],
         schema: type[AnswerT],
         *,
+        temperature: float | None = None,
+        seed: int | None = None,
         concurrency: int = 8,
     ) -> list[AnswerT | LLMError]:
         """Return an answer per prompt, in order, at most ``concurrency`` at a time.
 
         A prompt that fails has its error in its place and spoils no other.
         """
-        sampling = self._sampling(None, None)
+        sampling = self._sampling(temperature, seed)
         asked = [partial(self._ask, role, prompt, schema, sampling) for prompt in prompts]
         return self._server.run(_gather(asked, concurrency))
 

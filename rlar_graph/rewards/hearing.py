@@ -170,7 +170,9 @@ def ask_all(
     replies: list[AnswerT | LLMError] = []
     size = FIRST_ROUND
     while len(replies) < len(prompts):
-        found = llm.ask_many(role, prompts[len(replies) : len(replies) + size], schema)
+        found = llm.ask_many(
+            role, prompts[len(replies) : len(replies) + size], schema, temperature=0.0, seed=0
+        )
         replies += found
         last = found[-1]
         if isinstance(last, LLMError) and all(map(_is_out_of_reach, found)):

@@ -131,7 +131,7 @@ class Judge:
 
     def _model(self) -> LanguageModel | str:
         """Return the model that may judge by this rubric, or why there is none."""
-        llm, rubric = self._resources.llm, self.rubric
+        llm, rubric = self._resources.judge_llm, self.rubric
         if llm is None:
             return f"the judge needs {rubric.model}, and no language model is configured (RLAR_LLM_BASE_URL)"
         if llm.model != rubric.model:
