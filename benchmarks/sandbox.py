@@ -248,7 +248,7 @@ def lossless(sandbox: Sandbox, count: int) -> Line:
         size = min(20_000, count - done)
         fates = [rng.choice((1, 1, 2)) if rng.random() < 0.0005 else 0 for _ in range(size)]
         calls = [{"n": done + place, "die": fate} for place, fate in enumerate(fates)]
-        outcomes = sandbox.call_batch(source, "score", calls, Limits(seconds=0.2))
+        outcomes = sandbox.call_batch(source, "score", calls, Limits(seconds=0.5))
         for place, (fate, outcome) in enumerate(zip(fates, outcomes, strict=True)):
             expected = ("ok", "crashed", "timeout")[fate]
             wrong += outcome.status != expected or (fate == 0 and outcome.value != done + place)

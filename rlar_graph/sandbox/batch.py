@@ -21,6 +21,8 @@ from rlar_graph.sandbox.worker import Batch, Worker, wait_any
 _TICK = 0.02
 _LOADS = 3
 """Tries to define a source: a process the machine killed while it loaded says nothing about the source."""
+_LOAD_SECONDS = 1.0
+"""Least time for a second try to define a source."""
 _REQUESTS = 4
 """Programs a verifier may have run per call, on average of its batch."""
 _TRIM_BYTES = 1 << 20
@@ -49,6 +51,7 @@ class BatchRun:
         self._workers: list[Worker] = []
         self._large: set[Worker] = set()
         self._retried: set[int] = set()
+        self._has_loaded = False
         self._chunk = BATCH_CALLS
         self._tick = min(_TICK, limits.seconds / 4)
 
@@ -106,19 +109,32 @@ class BatchRun:
     def _hire(self) -> bool:
         """Get one more worker; False when the source cannot be defined, which then is every call's outcome."""
         problem: Outcome | None = None
+        allowed = self._limits.seconds
         for _ in range(_LOADS):
             worker, loaded = self._pool.take(self._verifier)
-            problem = None if loaded else worker.load(self._limits.seconds)
+            problem = None if loaded else worker.load(allowed)
             if problem is None:
                 self._workers.append(worker)
+                self._has_loaded = True
                 return True
             self._pool.discard(worker)
             if self._pool.closed:
                 raise SandboxClosed("the sandbox is closed")
-            if problem.status != "crashed":
+            if not self._may_be_the_machine(problem, allowed):
                 break
+            allowed = max(allowed, _LOAD_SECONDS)
         self._fill(problem or _LOST)
         return False
+
+    def _may_be_the_machine(self, problem: Outcome, allowed: float) -> bool:
+        """Whether a failed definition may say more about a busy machine than about the source.
+
+        It would be every call's outcome, so it has to be sure: a source that was defined before is not to blame, and a
+        limit meant for one short call may be too short for a fork and a compilation.
+        """
+        if problem.status == "crashed" or self._has_loaded:
+            return True
+        return problem.status == "timeout" and allowed < _LOAD_SECONDS
 
     def _feed(self, worker: Worker) -> None:
         while self._pending and (slot := worker.free_slot()) is not None:
