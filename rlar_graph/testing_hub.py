@@ -137,6 +137,9 @@ def _handler(server: _Local) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = server.answer(self.command, self.path, body, headers)
+            if server.closing.is_set():  # a connection that was kept open would outlive the server
+                self.close_connection = True
+                return
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

@@ -38,17 +38,20 @@ def hub(models: Models) -> Iterator[LocalHub]:
 
 @pytest.fixture
 def engine(hub: LocalHub, tmp_path: Path) -> Iterator[Engine]:
-    settings = Settings.load(
-        registry_url=f"sqlite:///{tmp_path}/rlar.db",
-        hub_endpoint=hub.url,
-        hub_cache=str(tmp_path / "cache"),
-        reward_models="hub",
-        reward_model_device="cpu",
-    )
-    with Engine(settings) as opened:
+    with Engine(settings_for(hub, tmp_path, reward_models="hub")) as opened:
         keep(opened.resources.registry, world.FAMILY, "user", world.probes())
         yield opened
         close_pool(opened.resources)
+
+
+def settings_for(hub: LocalHub, folder: Path, **more: object) -> Settings:
+    return Settings.load(
+        registry_url=f"sqlite:///{folder}/rlar.db",
+        hub_endpoint=hub.url,
+        hub_cache=str(folder / "cache"),
+        reward_model_device="cpu",
+        **more,
+    )
 
 
 def branch(engine: Engine) -> dict[str, Any]:
@@ -99,37 +102,47 @@ def test_the_model_that_is_right_wins_by_measurement_and_serves(engine: Engine, 
     assert [score.value for score in engine.score(engine.plan([elsewhere]))[0]] == [None, None]
 
 
+ONE = {"reward_models": "off", "reward_model_names": ["acme/reward-good"]}
+
+
 def test_the_pinned_commit_is_measured_and_served_though_the_branch_moves(
-    engine: Engine, hub: LocalHub
+    hub: LocalHub, tmp_path: Path
 ) -> None:
     state: dict[str, Any] = {
         "family": world.FAMILY,
         "signature": world.SIGNATURE,
         "examples": world.records(),
-        "kinds": [],
-        "kind": "reward_model",
     }
-    state.update(search(state, engine))  # type: ignore[arg-type]
-    repo = hub.repos["acme/reward-good"]
-    first = repo.sha
-    repo.move(hub.repos["acme/reward-noise"].files)
-    state.update(rm_evaluator(state, engine))  # type: ignore[arg-type]
+    with Engine(settings_for(hub, tmp_path, **ONE)) as engine:
+        keep(engine.resources.registry, world.FAMILY, "user", world.probes())
+        state.update(search(state, engine))  # type: ignore[arg-type]
+        repo = hub.repos["acme/reward-good"]
+        first = repo.sha
+        repo.move(hub.repos["acme/reward-noise"].files)
+        state.update(rm_evaluator(state, engine))  # type: ignore[arg-type]
+        close_pool(engine.resources)
     admitted = ModelSource.from_json(state["draft"]["source"])
     assert (admitted.repo, admitted.sha) == ("acme/reward-good", first)
 
 
 def test_without_labels_nothing_is_admitted_and_the_reason_is_told(hub: LocalHub, tmp_path: Path) -> None:
-    settings = Settings.load(
-        registry_url=f"sqlite:///{tmp_path}/other.db",
-        hub_endpoint=hub.url,
-        hub_cache=str(tmp_path / "cache"),
-        reward_models="hub",
-        reward_model_device="cpu",
-        reward_model_candidates=1,
-    )
-    with Engine(settings) as engine:
+    with Engine(settings_for(hub, tmp_path, **ONE)) as engine:
         state = branch(engine)
         close_pool(engine.resources)
     assert state["draft"] is None and not state["admitted"]
     assert "enough pairs" in state["refused"]
     assert state["outcomes"][0]["tool"] is None
+    with Engine(settings_for(hub, tmp_path)) as engine:
+        kept = engine.resources.registry.tools()
+        assert [version.state for tool in kept for version in tool.versions] == ["rejected"]
+
+
+def test_a_half_downloaded_model_is_a_finding_and_not_a_crash(hub: LocalHub, tmp_path: Path) -> None:
+    hub.cut["model.safetensors"] = 1_000
+    with Engine(settings_for(hub, tmp_path, **ONE, hub_download_seconds=3.0)) as engine:
+        keep(engine.resources.registry, world.FAMILY, "user", world.probes())
+        state = branch(engine)
+    assert not state["admitted"]
+    report = AdmissionReport.from_json(state["rejected"][0]["report"])
+    assert [check.name for check in report.checks] == ["loads and runs"]
+    assert "not to be had" in report.checks[0].note or "half downloaded" in report.checks[0].note
