@@ -19,7 +19,7 @@ from rlar_graph.probe_making.keeping import bare, keep
 from rlar_graph.probes import Probe
 from rlar_graph.scoring import Planned
 from rlar_graph.state import FamilyOutcome
-from rlar_graph.types import Rollout
+from rlar_graph.types import Rollout, Score
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,11 @@ class Acquisition:
             True when there may be tools now that there were not before: plan again.
         """
         how = self._engine.settings.acquire
-        if how == "prepare" or not self._engine.may_acquire or not self._take(plan):
+        if how == "prepare" or not self._engine.may_acquire:
+            return False
+        if self._take_drifted(plan):
+            self._start()  # what serves goes on serving until there is something better
+        if not self._take(plan):
             return False
         if how == "wait":
             return any(outcome["tool"] for outcome in self.run())
@@ -78,12 +82,9 @@ class Acquisition:
         engine.sought |= failing
         if retry:
             engine.sought |= {attempt.family: None for attempt in engine.resources.registry.attempts()}
-        try:
-            self._take(plan)
-            self._take_all(planned.rollout for planned in plan if failing)
-            return self.run()
-        finally:
-            engine.sought.clear()
+        self._take(plan)
+        self._take_all(planned.rollout for planned in plan if failing)
+        return self.run()
 
     def _keep(self, probes: Sequence[Probe]) -> dict[str, str | None]:
         """Keep a user's probes; return families without a tool, or with one they prove wrong, and that tool."""
@@ -103,6 +104,41 @@ class Acquisition:
                 failing[family] = serving.label
         return failing
 
+    def audit(
+        self, plan: Sequence[Planned], scores: Sequence[Sequence[Score]], said: Sequence[Sequence[float]]
+    ) -> int:
+        """Compare scores with what an independent audit says of the same completions.
+
+        The monitors see both, and where they part, the audit's verdict becomes a probe of the family.
+
+        Args:
+            plan: Where the rollouts went.
+            scores: What their tools said.
+            said: What the audit says, in [0, 1], in the shape of the scores.
+
+        Returns:
+            How many disagreements were new.
+        """
+        engine, new = self._engine, 0
+        for planned, row, audited in zip(plan, scores, said, strict=True):
+            if isinstance(planned.tool, str):
+                continue
+            pairs = [
+                (score.value, other)
+                for score, other in zip(row, audited, strict=True)
+                if score.value is not None
+            ]
+            engine.recorder.monitor.audit(planned.tool.name, planned.tool.version, pairs)
+            parted = [
+                Probe(bare(planned.rollout), text, "good" if other >= ACCEPTED else "bad", "an audit says so")
+                for text, score, other in zip(planned.rollout.completions, row, audited, strict=True)
+                if score.value is not None and (score.value >= ACCEPTED) != (other >= ACCEPTED)
+            ]
+            family = engine.library.family_of(planned.rollout, planned.route.signature)
+            if parted and not planned.tool.tool.spec.graded:
+                new += keep(engine.resources.registry, family or planned.route.signature.key, "audit", parted)
+        return new
+
     def run(self) -> list[FamilyOutcome]:
         """Run the graph on the rollouts kept, and return what came of each family tried."""
         from rlar_graph.graph import build_graph
@@ -116,6 +152,7 @@ class Acquisition:
             try:
                 outcomes: list[FamilyOutcome] = graph.invoke({"rollouts": records}).get("outcomes", [])
             finally:
+                self._engine.sought.clear()
                 self._engine.leases.close()
                 self._engine.library.forget()
         for outcome in outcomes:
@@ -127,6 +164,20 @@ class Acquisition:
         behind = self._behind
         if behind is not None:
             behind.join()
+
+    def _take_drifted(self, plan: Sequence[Planned]) -> bool:
+        """Keep the rollouts of tools that drifted, and mark their families; say whether there are any."""
+        engine = self._engine
+        drifted = {f"{entry.tool} v{entry.version}" for entry in engine.resources.registry.reacquisitions()}
+        theirs = [
+            planned for planned in plan if not isinstance(planned.tool, str) and planned.tool.label in drifted
+        ]
+        for planned in theirs:
+            family = engine.library.family_of(planned.rollout, planned.route.signature)
+            if family is not None and not isinstance(planned.tool, str):
+                engine.sought[family] = planned.tool.label
+        self._take_all(planned.rollout for planned in theirs)
+        return bool(theirs)
 
     def _take(self, plan: Sequence[Planned]) -> bool:
         """Keep the rollouts no tool serves; say whether any of them is new."""

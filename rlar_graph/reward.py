@@ -118,6 +118,34 @@ class AgentReward:
         self._acquisition.prepare(self._engine.plan(found), probes, retry=retry)
         return self._engine.prepare(found)
 
+    def audit(
+        self, rollouts: Sequence[Rollout | Mapping[str, object]], values: Sequence[Sequence[float]]
+    ) -> int:
+        """Tell what an independent audit (a person, a stronger judge, hidden tests) says of completions.
+
+        The monitors compare it with the tools' own scores over time: a tool whose scores rise while the audit's stay
+        is taken out of service. Disagreements become probes that every later version must pass.
+
+        Args:
+            rollouts: Rollouts with completions.
+            values: The audit's values in [0, 1], one list per rollout.
+
+        Returns:
+            How many disagreements were new.
+
+        Raises:
+            InputError: The shapes do not fit, or a value is outside [0, 1].
+        """
+        found = _rollouts(rollouts)
+        if [len(row) for row in values] != [len(rollout.completions) for rollout in found]:
+            raise InputError(
+                "must hold one value per completion, in the shape of the rollouts", field="values"
+            )
+        if not all(0.0 <= value <= 1.0 for row in values for value in row):
+            raise InputError("must be between 0 and 1", field="values")
+        plan = self._engine.plan(found)
+        return self._acquisition.audit(plan, self._engine.score(plan), values)
+
     def spent(self) -> dict[str, dict[str, float]]:
         """Return what this reward function has used of the language model, by role: calls, tokens, seconds, money."""
         return {

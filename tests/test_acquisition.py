@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rlar_graph import AgentReward, Rollout, Settings
+from rlar_graph.errors import InputError
 from rlar_graph.registry import open_registry
 from rlar_graph.testing import Answer, ChatRequest, ScriptedChatServer, cut_off, failing, malformed
 from rlar_graph.writing import Plan
@@ -248,3 +249,52 @@ def test_a_killed_acquisition_leaves_nothing_and_the_next_run_goes_on(tmp_path: 
     with acquiring(tmp_path, Model(RIGHT)) as (reward, _):
         reward.prepare(rollouts(), probes=PROBES)
         assert values(reward) == [[1.0, 0.0]] * 12
+
+
+def test_a_tool_that_drifts_is_replaced_in_the_background(tmp_path: Path) -> None:
+    with acquiring(tmp_path, Model(RIGHT)) as (reward, server):
+        reward.prepare(rollouts(), probes=PROBES)
+        ((first, _), *_) = reward.score(rollouts())
+        registry = reward._engine.resources.registry
+        assert first.tool is not None and first.version == 1
+        registry.found(first.tool, 1, "abstention", "reacquire", "a test says it drifted")
+        other = RIGHT.replace("completion.strip()", "str(completion).strip()")
+        server._parts[:] = [("", lambda: Model(other))]
+        assert values(reward) == [[1.0, 0.0]] * 12, "the old version goes on serving"
+        reward._acquisition.wait()
+        ((second, _), *_) = reward.score(rollouts())
+        assert (second.tool, second.version, second.value) == (first.tool, 2, 1.0)
+        assert registry.reacquisitions() == ()
+        reasons = " ".join(event.reason for event in registry.history(first.tool))
+        assert "a test says it drifted" in reasons
+
+
+def test_audited_disagreements_become_probes(tmp_path: Path) -> None:
+    with acquiring(tmp_path, Model(RIGHT)) as (reward, _):
+        reward.prepare(rollouts(), probes=PROBES)
+        registry = reward._engine.resources.registry
+        before = len(registry.kept_probes(FAMILY))
+        agreed = [[1.0, 0.0]] * 12
+        assert reward.audit(rollouts(), agreed) == 0
+        assert reward.audit(rollouts(), [[1.0, 1.0], *agreed[1:]]) == 1
+        assert reward.audit(rollouts(), [[1.0, 1.0], *agreed[1:]]) == 0, "it is known now"
+        (new,) = registry.kept_probes(FAMILY)[before:]
+        assert (new.origin, new.expect, new.deciding) == ("audit", "good", True)
+
+
+def test_a_widening_gap_to_an_audit_quarantines_by_itself(tmp_path: Path) -> None:
+    with acquiring(tmp_path, Model(RIGHT)) as (reward, _):
+        reward.prepare(rollouts(), probes=PROBES)
+        monitor = reward._engine.recorder.monitor
+        for seed in range(60):
+            reward.audit(rollouts(seed), [[float(seed < 20), 0.0]] * 12)
+            monitor.flush()  # a second has passed
+        monitor.findings()
+        (score, _), *_ = reward.score(rollouts())
+        assert "quarantined" in (score.abstained or "")
+
+
+@pytest.mark.parametrize("said", [[[1.0]], [[1.0, 2.0]] + [[1.0, 0.0]] * 11])
+def test_an_audit_that_does_not_fit_is_refused(said: list[list[float]], tmp_path: Path) -> None:
+    with acquiring(tmp_path, Model(RIGHT)) as (reward, _), pytest.raises(InputError):
+        reward.audit(rollouts(), said)
