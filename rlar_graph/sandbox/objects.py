@@ -6,13 +6,19 @@ Told from the tests alone: if the program had a say, a wrong one could ask to be
 from __future__ import annotations
 
 import ast
+from collections import deque
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 
-_PLAIN_METHODS = frozenset(
-    name
-    for kind in (str, bytes, list, dict, set, tuple, int, float, complex)
-    for name in dir(kind)
-    if name[0] != "_"
+_PLAIN_KINDS = (str, bytes, list, dict, set, tuple, int, float, complex, deque, Decimal, Fraction)
+_DATE_KINDS = (date, datetime, time, timedelta)
+_ARRAY_METHODS = frozenset(
+    {"all", "any", "sum", "mean", "shape", "tolist", "dtype", "size", "ndim", "item", "flatten"}
 )
+_PLAIN_METHODS = _ARRAY_METHODS | {
+    name for kind in (*_PLAIN_KINDS, *_DATE_KINDS) for name in dir(kind) if name[0] != "_"
+}
 
 
 class BadTests(Exception):

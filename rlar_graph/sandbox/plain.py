@@ -6,9 +6,11 @@ happens in confined processes only; the trainer encodes and never decodes.
 
 from __future__ import annotations
 
+import importlib
 import struct
 from collections import deque
 from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from itertools import islice
@@ -22,8 +24,10 @@ _BIGINT, _TUPLE, _SET, _FROZENSET, _COMPLEX, _ITERATOR, _RANGE, _DECIMAL, _FRACT
     range(1, 12)
 )
 _KEYS, _VALUES, _ITEMS = 12, 13, 14
+_DATE, _DATETIME, _TIME, _TIMEDELTA, _NDARRAY = 15, 16, 17, 18, 19
 _MOST_ITEMS = 1_000_000
 _VIEWS = {type({}.keys()): _KEYS, type({}.values()): _VALUES, type({}.items()): _ITEMS}
+_DATES = {date: _DATE, datetime: _DATETIME, time: _TIME}
 _ITERATORS = tuple(
     type(example)
     for example in cast(
@@ -84,13 +88,22 @@ def _rarer(value: Any, kind: type) -> object:
         return _tag(_DECIMAL, str(value))
     if kind is Fraction:
         return _tag(_FRACTION, [value.numerator, value.denominator])
+    if kind in _DATES:
+        return _tag(_DATES[kind], value.isoformat())
+    if kind is timedelta:
+        return _tag(_TIMEDELTA, [value.days, value.seconds, value.microseconds])
     if kind in _VIEWS:
         return _tag(_VIEWS[kind], list(value))
-    if (
-        kind.__module__ == "numpy"
-        and callable(getattr(value, "item", None))
-        and getattr(value, "ndim", 1) == 0
-    ):
+    if kind.__module__ == "numpy":
+        return _from_numpy(value, kind)
+    raise NotPlain(f"{kind.__name__} is not a plain value")
+
+
+def _from_numpy(value: Any, kind: type) -> object:
+    """Arrays of numbers and numpy's scalars; told by name, because numpy need not be installed."""
+    if kind.__name__ == "ndarray" and value.dtype.kind in "biufc":
+        return _tag(_NDARRAY, [value.dtype.str, list(value.shape), value.tobytes()])
+    if callable(getattr(value, "item", None)) and getattr(value, "ndim", 1) == 0:
         return value.item()
     raise NotPlain(f"{kind.__name__} is not a plain value")
 
@@ -148,6 +161,14 @@ def _restore(code: int, data: bytes) -> object:
     raise ValueError(f"unknown tag {code}")
 
 
+def _array(parts: list[Any]) -> object:
+    numpy: Any = importlib.import_module("numpy")
+    kind = numpy.dtype(parts[0])
+    if kind.kind not in "biufc":
+        raise ValueError("an array of objects is not a plain value")
+    return numpy.frombuffer(parts[2], dtype=kind).reshape(parts[1]).copy()
+
+
 _MAKERS: dict[int, Any] = {
     _TUPLE: tuple,
     _SET: set,
@@ -160,6 +181,11 @@ _MAKERS: dict[int, Any] = {
     _KEYS: lambda keys: dict.fromkeys(keys).keys(),
     _VALUES: lambda values: dict(enumerate(values)).values(),
     _ITEMS: lambda items: dict(items).items(),
+    _DATE: date.fromisoformat,
+    _DATETIME: datetime.fromisoformat,
+    _TIME: time.fromisoformat,
+    _TIMEDELTA: lambda parts: timedelta(*parts),
+    _NDARRAY: _array,
 }
 
 

@@ -244,6 +244,14 @@ def test_a_fault_of_the_tests_is_not_the_programs(sandbox: Sandbox, tests: objec
         ("import numpy as np\ndef f(): return np.float64(0.5)", "f() == 0.5"),
         ("import numpy as np\ndef f(): return np.int64(5)", "f() == 5"),
         ("def f(*a, **k): return [a, k]", "f(1, b=2) == [(1,), {'b': 2}]"),
+        ("import datetime\ndef f(): return datetime.date(2024, 2, 29)", "f().isoformat() == '2024-02-29'"),
+        (
+            "import datetime as d\ndef f(): return d.datetime(2024, 1, 1, tzinfo=d.timezone.utc)",
+            "str(f())[-3:] == ':00'",
+        ),
+        ("import datetime as d\ndef f(): return [d.time(1, 2), d.timedelta(1)]", "len(f()) == 2"),
+        ("import numpy as np\ndef f(): return np.eye(2)", "(f() == [[1, 0], [0, 1]]).sum() == 4"),
+        ("import numpy as np\ndef f(): return np.array([1, 2])", "f().tolist() == [1, 2]"),
     ],
 )
 def test_answers_cross_as_they_are(sandbox: Sandbox, program: str, test: str) -> None:
