@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import add
-from typing import Annotated, Any, Required
+from typing import Annotated, Any, NotRequired, Required
 
 from typing_extensions import TypedDict  # pydantic draws no schema of typing.TypedDict before Python 3.12
 
@@ -72,7 +72,7 @@ class FamilyTask(TypedDict):
     """A few of its rollouts, as records; never more than :data:`MAX_EXAMPLES`."""
     kinds: list[str]
     """Kinds of tool still to try, the best first."""
-    replaces: str | None
+    replaces: NotRequired[str | None]
     """Name and version of the tool that serves the family when the branch starts, and is to be replaced."""
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,8 +18,8 @@ from langgraph_sdk import get_sync_client
 from langgraph_sdk.client import SyncLangGraphClient
 
 ROOT = Path(__file__).parents[1]
-SUM = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
-POEM = {"prompt": "Write a poem.", "completions": ["Rain falls."]}
+SUM: Any = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
+POEM: Any = {"prompt": "Write a poem.", "completions": ["Rain falls."]}
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +89,11 @@ def test_each_update_can_be_read(client: SyncLangGraphClient) -> None:
 def test_the_input_has_a_form(client: SyncLangGraphClient) -> None:
     (assistant,) = client.assistants.search()
     schemas = client.assistants.get_schemas(assistant["assistant_id"])
-    assert "rollouts" in schemas["input_schema"]["properties"]
-    assert "scores" in schemas["output_schema"]["properties"]
+    assert "rollouts" in (schemas["input_schema"] or {})["properties"]
+    assert "scores" in (schemas["output_schema"] or {})["properties"]
 
 
 def test_bad_input_is_an_error_not_a_score(client: SyncLangGraphClient) -> None:
     with pytest.raises(Exception, match=r"InputError|internal error|UserError"):
-        client.runs.wait(None, "rlar", input={"rollouts": [{"completions": ["4"]}]})
+        bad: Any = {"completions": ["4"]}
+        client.runs.wait(None, "rlar", input={"rollouts": [bad]})

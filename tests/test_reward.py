@@ -69,7 +69,7 @@ def test_an_abstention_is_never_a_number(reward: AgentReward) -> None:
 def test_ascore_leaves_the_loop_free(reward: AgentReward) -> None:
     async def both() -> list[list[list[Score]]]:
         rollout = Rollout("What is 2 + 2?", ("4",), reference="4")
-        return await asyncio.gather(reward.ascore([rollout]), reward.ascore([rollout]))
+        return list(await asyncio.gather(reward.ascore([rollout]), reward.ascore([rollout])))
 
     with reward:
         assert [rows[0][0].value for rows in asyncio.run(both())] == [1.0, 1.0]
@@ -79,7 +79,9 @@ def test_many_threads_share_one_reward(reward: AgentReward) -> None:
     wrong: list[object] = []
 
     def work(number: int) -> None:
-        rollouts = [Rollout(f"What is {n} + 0?", (str(n), str(n + 1)), reference=str(n)) for n in range(number, 40)]
+        rollouts = [
+            Rollout(f"What is {n} + 0?", (str(n), str(n + 1)), reference=str(n)) for n in range(number, 40)
+        ]
         for row in reward.score(rollouts):
             if [score.value for score in row] != [1.0, 0.0]:
                 wrong.append(row)
@@ -96,7 +98,11 @@ def test_many_threads_share_one_reward(reward: AgentReward) -> None:
 def test_prepare_says_what_is_covered(reward: AgentReward) -> None:
     with reward:
         report = reward.prepare(
-            [{"prompt": "2 + 2?", "answer": "4"}, {"prompt": "3 + 3?", "answer": "6"}, {"prompt": "Write a poem."}]
+            [
+                {"prompt": "2 + 2?", "answer": "4"},
+                {"prompt": "3 + 3?", "answer": "6"},
+                {"prompt": "Write a poem."},
+            ]
         )
     assert report.covered == pytest.approx(2 / 3)
     assert [(entry.signature, entry.rollouts, entry.tool) for entry in report.signatures] == [
@@ -144,7 +150,10 @@ def test_one_bad_completion_spoils_no_other(settings: Settings) -> None:
     ("rollouts", "message"),
     [
         ([Rollout("p", ())], "rollout 1 has no completions"),
-        ([{"prompt": "p", "completions": ["a"]}, {"completions": ["a"]}], "rollout 2: a record needs a prompt"),
+        (
+            [{"prompt": "p", "completions": ["a"]}, {"completions": ["a"]}],
+            "rollout 2: a record needs a prompt",
+        ),
         ([4], "rollout 1 must be a Rollout or a mapping, not int"),
     ],
 )
