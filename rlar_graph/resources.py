@@ -136,4 +136,5 @@ def _language_model(settings: Settings) -> LanguageModel:
         budget=Budget(settings.llm_calls, settings.llm_tokens, settings.llm_money),
         price=price,
         timeout_seconds=settings.llm_seconds,
+        max_tokens=settings.llm_reply_tokens,
     )

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         default=None, description="Key for that endpoint; never logged or passed on."
     )
     llm_calls: int = Field(default=500, ge=0, description="Most requests of one run that seek tools.")
+    llm_reply_tokens: int = Field(default=4096, ge=16, description="Longest reply of the language model.")
     judge_calls: int = Field(
         default=20_000, ge=0, description="Most requests of judges in one run; they ask one per completion."
     )

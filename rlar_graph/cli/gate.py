@@ -69,9 +69,9 @@ def _version(engine: Engine, name: str, number: int | None) -> ToolVersion:
 
 def _measured(engine: Engine, version: ToolVersion, more: tuple[Probe, ...]) -> AdmissionReport:
     """Run a made tool through the gate, on every probe it can be held to."""
-    from rlar_graph.admission import Requirements, admit
+    from rlar_graph.admission import admit
     from rlar_graph.probe_making.keeping import kept
-    from rlar_graph.proving import JUDGE_SECONDS
+    from rlar_graph.proving import requirements_for
     from rlar_graph.registry.portable_evidence import own_key
     from rlar_graph.rewards.base import ToolSpec
     from rlar_graph.rewards.load import load_registered
@@ -82,6 +82,6 @@ def _measured(engine: Engine, version: ToolVersion, more: tuple[Probe, ...]) -> 
     keys = (*registry.keys(version.tool), own_key(version.tool))
     probes = {repr(probe): probe for key in keys for probe in kept(registry, key)}
     tools = [load_registered(spec, source, engine.resources) for _ in range(2)]
-    slow = JUDGE_SECONDS if version.kind == "judge" else Requirements().seconds_per_completion
-    requirements = Requirements(seconds_per_completion=slow)
-    return admit(tools[0], [*probes.values(), *more], requirements=requirements, again=tools[1])
+    cases = [*probes.values(), *more]
+    requirements = requirements_for(version.kind, [probe for probe in cases if not probe.visible])
+    return admit(tools[0], cases, requirements=requirements, again=tools[1])
