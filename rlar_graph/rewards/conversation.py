@@ -11,7 +11,9 @@ from collections.abc import Iterable
 Turn = dict[str, str]
 
 _SPEAKER = re.compile(r"(?:\A|\n\n)(User|Assistant): ")
-_MARK = re.compile(r"<(?=[|｜/]?[\w▁ -]{1,40}[|｜]?>)")
+_MARK = re.compile(
+    r"<(?=[|｜][\w▁ -]{1,40}[|｜]>|/?s>|(?:bos|eos|pad|unk|sep|cls|mask|(?:start|end)_of_turn)>)|\[(?=/?INST\])"
+)
 
 
 def conversation(prompt: str, completion: str) -> list[Turn]:
@@ -45,7 +47,7 @@ def neutral(text: str, marks: Iterable[str] | None = None) -> str:
         marks: The special tokens of the tokenizer; None for whatever has the form of one.
     """
     if marks is None:
-        return _MARK.sub("< ", text) if "<" in text else text
+        return _MARK.sub(lambda mark: f"{mark[0]} ", text) if "<" in text or "[" in text else text
     for mark in marks:
         if len(mark) > 1 and mark in text:
             text = text.replace(mark, f"{mark[0]} {mark[1:]}")

@@ -6,12 +6,11 @@ import http.client
 import json
 import math
 import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from rlar_graph.errors import SettingsError
@@ -71,7 +70,6 @@ class PoolingServer:
         self._headers = {"Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
-        self._local = threading.local()
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
         """Return one reading per (prompt, completion); what the server does not answer has a reason.
@@ -82,8 +80,11 @@ class PoolingServer:
         groups = list(self._grouped(pairs))
         if not groups:
             return []
-        with ThreadPoolExecutor(min(self._terms.threads, len(groups))) as threads:
-            answers = threads.map(lambda group: self._answer([pairs[index] for index in group]), groups)
+        workers = min(self._terms.threads, len(groups))
+        with _Lines(self._connection) as lines, ThreadPoolExecutor(workers) as threads:
+            answers = threads.map(
+                lambda group: self._answer([pairs[index] for index in group], lines), groups
+            )
             found: dict[int, Reading] = {}
             for group, readings in zip(groups, answers, strict=True):
                 found.update(zip(group, readings, strict=True))
@@ -98,9 +99,10 @@ class PoolingServer:
             for start in range(0, len(members), self._form.pairs):
                 yield members[start : start + self._form.pairs]
 
-    def _answer(self, pairs: Sequence[Pair]) -> list[Reading]:
+    def _answer(self, pairs: Sequence[Pair], lines: _Lines) -> list[Reading]:
         """Ask for some pairs at once; where their reply is broken, each abstains."""
-        reply = self._persist(json.dumps(self._form.body(self._model, pairs, self._template)).encode())
+        body = json.dumps(self._form.body(self._model, pairs, self._template)).encode()
+        reply = self._persist(body, lines)
         if isinstance(reply, str):
             return [Reading(None, f"the server gave no reward: {reply}")] * len(pairs)
         try:
@@ -109,27 +111,28 @@ class PoolingServer:
             return [Reading(None, "the server's reply has not the form of its dialect")] * len(pairs)
         return [_reading(value) for value in values]
 
-    def _persist(self, body: bytes) -> Any:
+    def _persist(self, body: bytes, lines: _Lines) -> Any:
         """Return the reply as JSON, or why there is none, after the tries that are allowed."""
         tried = 0
         while True:
-            reply, transient, pause = self._try(body)
+            reply, transient, pause = self._try(body, lines)
             if not transient or tried >= self._terms.retries:
                 return reply
             tried += 1
             backoff = self._terms.pause * 2.0 ** (tried - 1) * (0.5 + random.random() / 2)  # noqa: S311
             time.sleep(min(LONGEST_PAUSE, backoff if pause is None else pause))
 
-    def _try(self, body: bytes) -> tuple[Any, bool, float | None]:
+    def _try(self, body: bytes, lines: _Lines) -> tuple[Any, bool, float | None]:
         """Return reply or reason, whether another try may help, and how long to wait for it if the server says."""
+        connection = lines.take()
         try:
-            connection = self._connection()
             connection.request("POST", self._base + self._form.route, body, self._headers)
             answer = connection.getresponse()
             text = answer.read(REPLY_BYTES)
         except (OSError, http.client.HTTPException) as error:
-            self._hang_up()
+            connection.close()
             return f"{type(error).__name__}: {str(error)[:200]}", True, None
+        lines.give_back(connection)
         if answer.status != 200:
             said = " ".join(text[:300].decode("utf-8", "replace").split())
             return f"HTTP {answer.status}: {said}", answer.status in TRANSIENT, _retry_after(answer)
@@ -139,18 +142,34 @@ class PoolingServer:
             return "its reply is not JSON", True, None
 
     def _connection(self) -> http.client.HTTPConnection:
-        """Return this thread's connection."""
-        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if known is None:
-            kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-            known = self._local.connection = kind(self._host, self._port, timeout=self._terms.seconds)
-        return known
+        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=self._terms.seconds)
 
-    def _hang_up(self) -> None:
-        known: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if known is not None:
-            known.close()
-            self._local.connection = None
+
+class _Lines:
+    """Connections of one call, used again and again, and closed with it: a server drops those that idle."""
+
+    def __init__(self, connect: Callable[[], http.client.HTTPConnection]) -> None:
+        self._connect = connect
+        self._idle: list[http.client.HTTPConnection] = []
+
+    def take(self) -> http.client.HTTPConnection:
+        """Return a connection that nobody uses."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def give_back(self, connection: http.client.HTTPConnection) -> None:
+        """Let others use a connection."""
+        self._idle.append(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        for connection in self._idle:
+            connection.close()
 
 
 def _reading(value: object) -> Reading:

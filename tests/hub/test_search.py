@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import stand_ins
 
 from rlar_graph.catalogue import catalogue, ranked
 from rlar_graph.hub import Hub
@@ -18,6 +17,7 @@ from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.routing.signature import Signature
 from rlar_graph.settings import Settings
 from rlar_graph.testing_hub import HubRepo, LocalHub
+from tests.hub import stand_ins
 
 DIALOGUE = Signature.parse("dialogue/text/none/und")
 

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from stand_ins import WEIGHTS, safetensors
 
 from rlar_graph.hub import HubFile
 from rlar_graph.hub.weights import flaw
+from tests.hub.stand_ins import WEIGHTS, safetensors
 
 HEADS = ("score.weight",)
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The models."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    import world
-
     from rlar_graph.testing_models import make_model
+    from tests.models import world
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     root = tmp_path_factory.mktemp("models")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import world
-from conftest import Models
 
 from rlar_graph.admission import AdmissionReport
 from rlar_graph.engine import Engine
@@ -22,6 +20,8 @@ from rlar_graph.settings import Settings
 from rlar_graph.testing_hub import HubRepo, LocalHub
 from rlar_graph.testing_models import files_of
 from rlar_graph.types import Rollout
+from tests.models import world
+from tests.models.conftest import Models
 
 
 @pytest.fixture
@@ -56,15 +56,16 @@ def settings_for(hub: LocalHub, folder: Path, **more: object) -> Settings:
 
 def branch(engine: Engine) -> dict[str, Any]:
     """Run the branch's nodes as the graph does."""
-    state: dict[str, Any] = {
+    state: Any = {
         "family": world.FAMILY,
         "signature": world.SIGNATURE,
         "examples": world.records(),
         "kinds": [],
         "kind": "reward_model",
     }
-    for node in (search, rm_evaluator, registrar):
-        state.update(node(state, engine))  # type: ignore[operator]
+    nodes: tuple[Callable[[Any, Engine], Any], ...] = (search, rm_evaluator, registrar)
+    for node in nodes:
+        state.update(node(state, engine))
     return state
 
 
@@ -108,18 +109,18 @@ ONE = {"reward_models": "off", "reward_model_names": ["acme/reward-good"]}
 def test_the_pinned_commit_is_measured_and_served_though_the_branch_moves(
     hub: LocalHub, tmp_path: Path
 ) -> None:
-    state: dict[str, Any] = {
+    state: Any = {
         "family": world.FAMILY,
         "signature": world.SIGNATURE,
         "examples": world.records(),
     }
     with Engine(settings_for(hub, tmp_path, **ONE)) as engine:
         keep(engine.resources.registry, world.FAMILY, "user", world.probes())
-        state.update(search(state, engine))  # type: ignore[arg-type]
+        state.update(search(state, engine))
         repo = hub.repos["acme/reward-good"]
         first = repo.sha
         repo.move(hub.repos["acme/reward-noise"].files)
-        state.update(rm_evaluator(state, engine))  # type: ignore[arg-type]
+        state.update(rm_evaluator(state, engine))
         close_pool(engine.resources)
     admitted = ModelSource.from_json(state["draft"]["source"])
     assert (admitted.repo, admitted.sha) == ("acme/reward-good", first)
