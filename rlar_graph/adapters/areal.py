@@ -1,7 +1,8 @@
 """AReaL: ``RLVRWorkflow(reward_fn="rlar_graph.adapters.areal.reward")``.
 
-AReaL calls in a pool of processes, gives each call 15 s, and makes what is late or raised a zero; so this answers
-before that. It has no word for an abstention: the neutral value stands in, and the reason is logged.
+AReaL calls in a pool of processes and gives each call 15 s; what is late four times is a zero, and what is raised four
+times ends the episode. So this answers before that, and raises nothing. It has no
+word for an abstention: the neutral value stands in, and the reason is logged.
 """
 
 from __future__ import annotations

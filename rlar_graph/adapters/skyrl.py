@@ -1,12 +1,14 @@
-"""SkyRL: ``skyrl_gym.register(id="rlar", entry_point="rlar_graph.adapters.skyrl:RlarEnv")``.
+"""SkyRL: ``skyrl_gym.register(id="rlar", entry_point="rlar_graph.adapters.skyrl:rlar_env")``.
 
-A single-turn text environment; it has the methods of ``BaseTextEnv`` but is none, so that this module imports without
-SkyRL. SkyRL has no word for an abstention: the neutral value stands in, flagged in the metadata and the metrics.
+A single-turn text environment. SkyRL wants its own base class, which :func:`rlar_env` adds when it is called, so that
+this module imports without SkyRL. SkyRL has no word for an abstention: the neutral value stands in, flagged in the
+metadata and the metrics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from rlar_graph.adapters.abstention import settle
 from rlar_graph.adapters.chat_text import bare
@@ -15,7 +17,7 @@ from rlar_graph.adapters.shared import score_items
 from rlar_graph.types import Message
 
 
-class RlarEnv:
+class SingleTurn:
     """One prompt, answered once.
 
     Args:
@@ -67,3 +69,15 @@ class RlarEnv:
 
     def close(self) -> None:
         """Do nothing: the reward function is shared."""
+
+
+@cache
+def _env_class() -> type[SingleTurn]:
+    from skyrl_gym.envs.base_text_env import BaseTextEnv  # type: ignore[import-not-found, unused-ignore]
+
+    return type("RlarEnv", (SingleTurn, BaseTextEnv), {"__doc__": SingleTurn.__doc__})
+
+
+def rlar_env(env_config: object = None, extras: Mapping[str, object] | None = None) -> SingleTurn:
+    """Return an environment that SkyRL takes for its own; see :class:`SingleTurn` for the arguments."""
+    return _env_class()(env_config, extras)

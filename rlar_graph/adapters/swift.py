@@ -1,16 +1,21 @@
 """ms-swift: ``--external_plugins FILE --reward_funcs rlar``, the file saying ``orms["rlar"] = RlarORM``.
 
-The class is called as ms-swift calls an ``ORM`` but is none, so that this module imports without ms-swift. An
-abstention is None: ms-swift leaves the row out, as TRL does.
+The class is called as ms-swift calls an ``ORM`` but is none, so that this module imports without ms-swift. ms-swift
+takes None, but its sum over reward functions makes a zero of it; so an abstention gets the mean of the others of its
+prompt, as far as this process sees them, else the neutral value, and how many there were is logged.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
+from rlar_graph.adapters.abstention import settle_groups
 from rlar_graph.adapters.evidence import rollout_of
 from rlar_graph.adapters.shared import score_items
 from rlar_graph.types import Rollout
+
+log = logging.getLogger(__name__)
 
 
 class RlarORM:
@@ -23,7 +28,7 @@ class RlarORM:
     def __init__(self, args: object = None, **_: object) -> None:
         self.__name__ = "rlar"
 
-    def __call__(self, completions: Sequence[str], **columns: object) -> list[float | None]:
+    def __call__(self, completions: Sequence[str], **columns: object) -> list[float]:
         """Score a batch.
 
         Args:
@@ -44,7 +49,12 @@ class RlarORM:
             _rollout(text, {name: column[index] for name, column in lists.items()})
             for index, text in enumerate(completions)
         ]
-        return [score.value for (score,) in score_items(rollouts)]
+        scores = [score for (score,) in score_items(rollouts)]
+        settled = settle_groups([rollout.prompt for rollout in rollouts], scores)
+        reasons = [each.score.abstained for each in settled if each.abstained]
+        if reasons:
+            log.warning("%d of %d completions abstained, e.g.: %s", len(reasons), size, reasons[0])
+        return [each.value for each in settled]
 
 
 def _rollout(completion: str, row: dict[str, object]) -> Rollout:

@@ -198,34 +198,35 @@ def test_areal_gets_a_float_whatever_happens(caplog: pytest.LogCaptureFixture) -
     pickle.loads(pickle.dumps(areal.reward))  # noqa: S301 - our own bytes
 
 
-def test_swift_gets_none_and_its_messages_end_before_the_completion() -> None:
+def test_swift_gets_numbers_because_it_would_make_none_a_zero(caplog: pytest.LogCaptureFixture) -> None:
     orm = swift.RlarORM(args=SimpleNamespace())
     asked = [{"role": "user", "content": QUESTION}]
     answered = [*asked, {"role": "assistant", "content": "4"}]
     values = orm(
-        ["4", "5", "Rain falls."],
-        messages=[answered, asked, [{"role": "user", "content": POEM}]],
-        solution=["4", "4", None],
+        ["4", "5", "Rain falls.", "4" * 1_000_001],
+        messages=[answered, asked, [{"role": "user", "content": POEM}], asked],
+        solution=["4", "4", None, "4"],
         trainer_state=object(),
-        response_token_ids=[[1], [2], [3]],
+        response_token_ids=[[1], [2], [3], [4]],
     )
-    assert values == [1.0, 0.0, None]
+    assert values == [1.0, 0.0, 0.5, 0.5]
+    assert "2 of 4 completions abstained" in caplog.text
     assert swift.RlarORM()(["4"], query=[QUESTION], solution=["4"]) == [1.0]
 
 
 def test_skyrl_steps_once() -> None:
-    env = skyrl.RlarEnv(env_config={}, extras={"reward_spec": {"ground_truth": "4"}, "data_source": "x"})
+    env = skyrl.SingleTurn(env_config={}, extras={"reward_spec": {"ground_truth": "4"}, "data_source": "x"})
     prompt, info = env.init([{"role": "user", "content": QUESTION}])
     assert (prompt, info) == ([{"role": "user", "content": QUESTION}], {})
     output = env.step("The answer is 4.<|im_end|>")
     assert (output["reward"], output["done"], output["observations"]) == (1.0, True, [])
     assert env.get_metrics() == {"rlar_abstain": 0.0}
     env.close()
-    poet = skyrl.RlarEnv(env_config={"neutral": 0.25}, extras={})
+    poet = skyrl.SingleTurn(env_config={"neutral": 0.25}, extras={})
     poet.init([{"role": "user", "content": POEM}])
     assert poet.step("Rain falls.")["reward"] == 0.25
     metrics = [env.get_metrics(), poet.get_metrics()]
-    assert skyrl.RlarEnv.aggregate_metrics(metrics) == {"rlar_abstain": 0.5}
+    assert skyrl.SingleTurn.aggregate_metrics(metrics) == {"rlar_abstain": 0.5}
 
 
 def test_nemo_gym_masks_what_nothing_could_judge() -> None:

@@ -1,0 +1,30 @@
+"""The trainers' own code calls the adapters; each file is skipped where its trainer is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rlar_graph.adapters.shared import close_all
+
+
+@pytest.fixture(scope="session")
+def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The registry's URL; what was opened for it is closed in the end."""
+    yield f"sqlite:///{tmp_path_factory.mktemp('trainers')}/rlar.db"
+    close_all()
+
+
+@pytest.fixture(autouse=True)
+def _registry(registry_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLAR_REGISTRY_URL", registry_url)
+
+
+@pytest.fixture
+def broken_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A registry that cannot be opened: a dead engine."""
+    close_all()
+    monkeypatch.setenv("RLAR_REGISTRY_URL", "sqlite:////proc/nowhere/rlar.db")
+    yield
+    close_all()
