@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-data clean
+.PHONY: help demo test check bench drawing clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/maths.py
 	$(BIN)/python benchmarks/sandbox.py --quick
+
+drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md
+	$(BIN)/python docs/draw_graph.py
 
 clean: ## Remove the virtual environment and caches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

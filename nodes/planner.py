@@ -11,8 +11,6 @@ from rlar_graph.scoring import Planned
 from rlar_graph.state import MAX_EXAMPLES, Decided, FamilyTask, GraphState, PlannerUpdate
 
 EXCERPT_CHARS = 120
-MADE_HERE = ("verifier", "judge")
-"""Kinds of tool that the branch can make."""
 
 
 def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
@@ -46,14 +44,14 @@ def _tasks(
     tasks: list[FamilyTask] = []
     for family, members in engine.planner.families(rollouts, routes).items():
         signature = routes[members[0]].signature
-        tried = [kind for kind in kinds(signature, family) if kind in MADE_HERE]
+        tried = [kind for kind in kinds(signature, family) if kind in engine.kinds_at_hand]
         if tried and not engine.was_tried(family):
             examples = [records[open_[member]] for member in members[:MAX_EXAMPLES]]
             task: FamilyTask = {
                 "family": family,
                 "signature": signature.key,
                 "examples": examples,
-                "kinds": list(tried),
+                "kinds": [*tried],
                 "replaces": _label(plan[open_[members[0]]]),
             }
             tasks.append(task)

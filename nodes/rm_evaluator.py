@@ -12,23 +12,15 @@ from rlar_graph.candidates import tool_name
 from rlar_graph.engine import Engine
 from rlar_graph.errors import LLMError, RegistryError
 from rlar_graph.model_evaluation import Evaluation, evaluate, outdone
-from rlar_graph.nodes.search import ModelCandidate
 from rlar_graph.probe_making import family_probes
 from rlar_graph.probes import Probe
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.load import load_registered
 from rlar_graph.rewards.model_pool import leave
 from rlar_graph.rewards.model_source import ModelSource
-from rlar_graph.state import AcquireState, Cost, Draft, Rejected
+from rlar_graph.state import AcquireState, Cost, Draft, ModelCandidate, Rejected
 
 NOT_PROVEN = "none of the reward models tried orders this family's labelled completions well enough: {why}"
-
-
-class EvaluatedState(AcquireState, total=False):
-    """The branch's state with what the search found."""
-
-    models: list[ModelCandidate]
-    """Written by ``search``: reward models, the best first, refused ones included."""
 
 
 class EvaluatorUpdate(TypedDict, total=False):
@@ -42,7 +34,7 @@ class EvaluatorUpdate(TypedDict, total=False):
     cost: Cost
 
 
-def rm_evaluator(state: EvaluatedState, engine: Engine) -> EvaluatorUpdate:
+def rm_evaluator(state: AcquireState, engine: Engine) -> EvaluatorUpdate:
     """Return the best of those that pass, with its report; keep the others' reports; refuse where none passes."""
     started = time.perf_counter()
     models = [entry for entry in state.get("models", []) if not entry["refused"]]
@@ -82,7 +74,7 @@ def rm_evaluator(state: EvaluatedState, engine: Engine) -> EvaluatorUpdate:
 
 
 def _evaluated(
-    state: EvaluatedState,
+    state: AcquireState,
     engine: Engine,
     entry: ModelCandidate,
     probes: tuple[Probe, ...],

@@ -9,22 +9,9 @@ from rlar_graph.errors import RegistryError
 from rlar_graph.model_search import Found, nothing_to_run, search_models, served_model
 from rlar_graph.rewards.model_store import NO_TORCH
 from rlar_graph.routing.signature import Signature
-from rlar_graph.state import AcquireState
+from rlar_graph.state import AcquireState, ModelCandidate
 
 SWITCHED_OFF = "no reward model is looked for (RLAR_REWARD_MODELS is off)"
-
-
-class ModelCandidate(TypedDict):
-    """A reward model that may be tried, or that may not."""
-
-    repo: str
-    """Repository on the Hub, or the model's name on the server."""
-    origin: str
-    """Who named it: ``user``, ``catalogue``, ``hub`` or ``web``."""
-    refused: str
-    """What keeps it out; empty where it may be tried."""
-    source: str
-    """Source of the tool it would be, as JSON."""
 
 
 class SearchUpdate(TypedDict):

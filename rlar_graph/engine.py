@@ -16,7 +16,7 @@ from rlar_graph.routing.router import route
 from rlar_graph.routing.signature import UNDECIDED
 from rlar_graph.scoring import Planned, plan_rollouts, score_planned
 from rlar_graph.settings import Settings
-from rlar_graph.types import Rollout, Score
+from rlar_graph.types import Rollout, Score, ToolKind
 
 if TYPE_CHECKING:
     from rlar_graph.planning import Planner
@@ -93,9 +93,24 @@ class Engine:
             return self._planner
 
     @property
+    def kinds_at_hand(self) -> frozenset[ToolKind]:
+        """Kinds of tool that can be sought here: a language model writes verifiers and judges; models are found."""
+        settings = self.settings
+        kinds: set[ToolKind] = set()
+        if settings.llm_base_url is not None:
+            kinds |= {"verifier", "judge"}
+        if (
+            settings.reward_models != "off"
+            or settings.reward_model_names
+            or settings.rm_server_url is not None
+        ):
+            kinds.add("reward_model")
+        return frozenset(kinds)
+
+    @property
     def may_acquire(self) -> bool:
-        """Whether new tools can be made: there is a language model, and the registry is not frozen."""
-        return self.settings.llm_base_url is not None and not self.resources.registry.frozen
+        """Whether new tools can be sought: there are means, and the registry is not frozen."""
+        return bool(self.kinds_at_hand) and not self.resources.registry.frozen
 
     def was_tried(self, family: str) -> bool:
         """Say whether a tool was sought for a family before, in vain, and nothing has changed since."""

@@ -24,7 +24,9 @@ from rlar_graph.nodes.judge_writer import judge_writer
 from rlar_graph.nodes.no_tool import no_tool
 from rlar_graph.nodes.planner import planner
 from rlar_graph.nodes.registrar import registrar
+from rlar_graph.nodes.rm_evaluator import rm_evaluator
 from rlar_graph.nodes.scorer import scorer
+from rlar_graph.nodes.search import search
 from rlar_graph.nodes.verifier_tester import verifier_tester
 from rlar_graph.settings import Settings
 from rlar_graph.state import AcquireState, FamilyTask, GraphInput, GraphOutput, GraphState
@@ -92,6 +94,8 @@ def build_branch(engine_of: EngineOf) -> Branch:
     builder.add_node("claim", _with_engine(claim, engine_of))
     builder.add_node("choose_kind", choose_kind)
     builder.add_node("code_writer", _with_engine(code_writer, engine_of))
+    builder.add_node("search", _with_engine(search, engine_of))
+    builder.add_node("rm_evaluator", _with_engine(rm_evaluator, engine_of))
     builder.add_node("judge_writer", _with_engine(judge_writer, engine_of))
     builder.add_node("verifier_tester", _with_engine(verifier_tester, engine_of))
     builder.add_node("registrar", _with_engine(registrar, engine_of))
@@ -100,6 +104,8 @@ def build_branch(engine_of: EngineOf) -> Branch:
     builder.add_conditional_edges("choose_kind", after_choice)
     builder.add_conditional_edges("code_writer", after_writer)
     builder.add_conditional_edges("judge_writer", after_writer)
+    builder.add_conditional_edges("search", after_search)
+    builder.add_conditional_edges("rm_evaluator", after_evaluator)
     builder.add_conditional_edges("verifier_tester", after_tester)
     builder.add_edge("registrar", END)
     return builder.compile(name="acquire")
@@ -118,12 +124,24 @@ def after_claim(state: AcquireState) -> Literal["choose_kind", "__end__"]:
     return "choose_kind" if state.get("owner") else "__end__"
 
 
-def after_choice(state: AcquireState) -> Literal["code_writer", "judge_writer", "registrar"]:
-    """Go to the node that makes tools of this kind, or record that none was left."""
+def after_choice(state: AcquireState) -> Literal["code_writer", "search", "judge_writer", "registrar"]:
+    """Go to the node that makes or finds tools of this kind, or record that none was left."""
     kind = state.get("kind")
     if kind == "verifier":
         return "code_writer"
+    if kind == "reward_model":
+        return "search"
     return "judge_writer" if kind == "judge" else "registrar"
+
+
+def after_search(state: AcquireState) -> Literal["rm_evaluator", "choose_kind"]:
+    """Measure the reward models that may be tried, if there are any."""
+    return "choose_kind" if state.get("refused") else "rm_evaluator"
+
+
+def after_evaluator(state: AcquireState) -> Literal["registrar", "choose_kind"]:
+    """Register the best reward model, if one was good enough."""
+    return "registrar" if state.get("admitted") else "choose_kind"
 
 
 def after_writer(state: AcquireState) -> Literal["verifier_tester", "choose_kind"]:

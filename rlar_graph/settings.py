@@ -103,7 +103,7 @@ class Settings(BaseSettings):
         default=False, description="Leave new tools as candidates until a person approves them."
     )
     reward_models: str = Field(
-        default="web",
+        default="off",
         pattern="^(off|catalogue|hub|web)$",
         description="Where reward models are looked for: nowhere, the catalogue, also the Hub, also the web.",
     )

@@ -109,6 +109,19 @@ class Cost(TypedDict):
     """Wall-clock seconds."""
 
 
+class ModelCandidate(TypedDict):
+    """A reward model that may be tried, or that may not."""
+
+    repo: str
+    """Repository on the Hub, or the model's name on the server."""
+    origin: str
+    """Who named it: ``user``, ``catalogue``, ``hub`` or ``web``."""
+    refused: str
+    """What keeps it out; empty where it may be tried."""
+    source: str
+    """Source of the tool it would be, as JSON."""
+
+
 class AcquireState(FamilyTask, total=False):
     """What the nodes of one branch share."""
 
@@ -120,6 +133,8 @@ class AcquireState(FamilyTask, total=False):
     """Written by the writers and ``verifier_tester``: what the branch has used so far."""
     rejected: list[Rejected]
     """Written by ``verifier_tester``: earlier drafts that failed, to be kept by the registrar with their reports."""
+    models: list[ModelCandidate]
+    """Written by ``search``: reward models, the best first, refused ones included."""
     draft: Draft | None
     """Written by ``code_writer``, ``judge_writer`` and ``rm_evaluator``: the tool to be tested."""
     attempt: int
