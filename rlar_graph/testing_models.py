@@ -51,7 +51,7 @@ def make_model(
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
-    tokenizer = _tokenizer(texts, template if kind != "bert" else None)
+    tokenizer = make_tokenizer(texts, template if kind != "bert" else None)
     model = _model(kind, len(tokenizer), labels, width, layers)
     if pairs:
         _train(model, tokenizer, pairs, steps, chat=kind != "bert")
@@ -77,7 +77,8 @@ def with_config(files: Mapping[str, bytes], **changes: object) -> dict[str, byte
     return {**files, "config.json": json.dumps(kept).encode()}
 
 
-def _tokenizer(texts: Iterable[str], template: str | None) -> Any:
+def make_tokenizer(texts: Iterable[str], template: str | None) -> Any:
+    """Return a tokenizer of whole words, with the words of some texts and a chat template."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
