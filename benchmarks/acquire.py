@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from families import FAMILIES, family, labelled
-from scripted_replies import RIGHT, WRONG
+from benchmarks.families import FAMILIES, family, labelled
+from benchmarks.scripted_replies import RIGHT, WRONG
 
 from rlar_graph.admission import AdmissionReport
 from rlar_graph.candidates import tool_name

@@ -124,6 +124,7 @@ _PRELOADS = {
     "light": [],
     "math": ["sympy", "mpmath", "latex2sympy2_extended", "math_verify"],
     "array": ["numpy"],
+    "schema": [],
 }
 # Parsing fills the grammar's prediction tables, which takes most of the first parse's time.
 _WARM = {
@@ -132,9 +133,18 @@ from math_verify import parse, verify
 for text in (r"$\frac{1}{2}$", r"$x^2+\sqrt{3}$", r"$\{1,2\}$", r"$(1,2]$", "$0.5$", r"\boxed{3}"):
     verify(parse(text, parsing_timeout=None), parse(text, parsing_timeout=None), timeout_seconds=None)
 """,
+    # Without its optional parser of IRIs, which alone takes a second to import and which nobody here asks for.
+    "schema": """
+import sys
+sys.modules.setdefault("rfc3987_syntax", None)
+import jsonschema, jsonschema_specifications, referencing.exceptions
+for draft in (jsonschema.Draft4Validator, jsonschema.Draft7Validator, jsonschema.Draft202012Validator):
+    draft({"type": "object"}, registry=jsonschema_specifications.REGISTRY).is_valid({})
+""",
 }
 _ASKS = (
     ("math", re.compile(r"\b(?:sympy|mpmath|math_verify|latex2sympy2_extended)\b")),
+    ("schema", re.compile(r"^\s*(?:import|from)\s+jsonschema\b", re.MULTILINE)),
     ("array", re.compile(r"^\s*(?:import|from)\b[^#\n]*\bnumpy\b", re.MULTILINE)),
 )
 
