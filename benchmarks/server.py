@@ -56,13 +56,21 @@ def use_trivial(reward: AgentReward) -> None:
         found[key] = Loaded(Trivial(), "maths", 1)
 
 
-def record(number: int) -> tuple[Record, list[float]]:
-    """Return one prompt with its completions, and their true values; which sort it is follows from the number."""
+def record(number: int) -> tuple[Record, list[float | None]]:
+    """Return one prompt with its completions, and their true values; which sort it is follows from the number.
+
+    One sort has no evidence: it must abstain, and with a language model configured a tool is sought for it.
+    """
     right = [(number * 7 + k) % 3 != 0 for k in range(GROUP)]
-    sort = number % 16
+    sort = number % 17
+    made: Record
+    if sort == 16:
+        topics = ("rain", "the sea", "a stone")
+        made = {"prompt": f"Write a poem of {number % 9 + 2} lines about {topics[number % 3]}."}
+        return made | {"completions": ["Rain falls."] * GROUP}, [None] * GROUP
     if sort == 0:
         texts = [f"```python\ndef f(x):\n    return x + {number + (not ok)}\n```" for ok in right]
-        made: Record = {
+        made = {
             "prompt": f"Write f(x) that adds {number}.",
             "tests": [f"assert f(1) == {number + 1}"],
         }
@@ -90,14 +98,14 @@ def record(number: int) -> tuple[Record, list[float]]:
     return made | {"completions": texts}, [float(ok) for ok in right]
 
 
-def mixed_body(rng: random.Random) -> tuple[str, bytes, list[float]]:
+def mixed_body(rng: random.Random) -> tuple[str, bytes, list[float | None]]:
     """Return a request of 64 completions and its true values."""
     made = [record(rng.randrange(1, 100_000)) for _ in range(8)]
     body = json.dumps({"rollouts": [each for each, _ in made]}).encode()
     return "/score", body, [value for _, values in made for value in values]
 
 
-def single_body(rng: random.Random) -> tuple[str, bytes, list[float]]:
+def single_body(rng: random.Random) -> tuple[str, bytes, list[float | None]]:
     """Return a request of one completion, the way slime and OpenRLHF ask, and its true value."""
     number, ok = rng.randrange(1, 100_000), rng.random() < 0.5
     text = str(number if ok else number + 1)
@@ -117,7 +125,7 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def check(self, path: str, status: int, body: bytes, wanted: list[float]) -> None:
+    def check(self, path: str, status: int, body: bytes, wanted: list[float | None]) -> None:
         """Compare an answer with the truth."""
         if status != 200:
             self.failed += 1
@@ -127,7 +135,7 @@ class Tally:
         values = [answer] if path == "/remote_rm" else [s["value"] for row in answer["scores"] for s in row]
         self.requests += 1
         self.completions += len(wanted)
-        self.abstained += sum(value is None for value in values)
+        self.abstained += sum(v is None and w is not None for v, w in zip(values, wanted, strict=True))
         wrong = [(v, w) for v, w in zip(values, wanted, strict=True) if v is not None and v != w]
         self.swapped += len(wrong)
 
@@ -202,11 +210,10 @@ def run_clients(port: int, scene: str, count: int, seconds: float, seed: int, re
     results.put(tally)  # type: ignore[attr-defined]
 
 
-def load(port: int, scene: str, clients: int, seconds: float) -> tuple[Tally, float]:
-    """Put the server under load; return what was seen and how long it took."""
+def load(port: int, scene: str, clients: int, seconds: float) -> Tally:
+    """Put the server under load; return what was seen."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    started = time.perf_counter()
     children = [
         context.Process(target=run_clients, args=(port, scene, clients // 2, seconds, seed, results))
         for seed in (1, 2)
@@ -216,14 +223,13 @@ def load(port: int, scene: str, clients: int, seconds: float) -> tuple[Tally, fl
     tallies = [results.get() for _ in children]
     for child in children:
         child.join()
-    del started
     total = Tally()
     for tally in tallies:
         for name in ("requests", "completions", "swapped", "abstained", "failed"):
             setattr(total, name, getattr(total, name) + getattr(tally, name))
         total.seconds += tally.seconds
         total.problems += tally.problems
-    return total, seconds
+    return total
 
 
 @contextmanager
@@ -263,7 +269,7 @@ def serve(port: int, scene: str) -> None:
         else:
             scoring.shared.reward.score([record(number)[0] for number in range(1, 33)])
 
-    application.Scoring.open = warmed  # type: ignore[method-assign]
+    application.Scoring.open = warmed  # type: ignore[method-assign, assignment]
     uvicorn.run(application.create_app(), port=port, log_level="warning", access_log=False, backlog=4096)
 
 
@@ -305,6 +311,13 @@ def memory_mb(pid: int) -> float:
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def watch_memory(pid: int, seconds: float, figures: list[float]) -> None:
+    """Look at a process's memory six times."""
+    for _ in range(6):
+        time.sleep(seconds / 6)
+        figures.append(memory_mb(pid))
 
 
 def descendants(pid: int) -> list[int]:
@@ -359,22 +372,25 @@ def scene_figures(scene: str, trouble: str, clients: int, seconds: float) -> Rec
         )
         with serving(folder, scene, **variables) as (port, pid):
             load(port, scene, clients, min(3.0, seconds))
-            before, killed = memory_mb(pid), []  # type: tuple[float, list[int]]
+            memory = [memory_mb(pid)]
+            killed: list[int] = []
             troubles = {
                 "worker killed every second": lambda: kill_workers(pid, seconds, killed),
                 "registry locked for 5 s": lambda: lock_registry(folder, 5.0),
             }
             thread = threading.Thread(target=troubles.get(trouble, lambda: None))
+            watching = threading.Thread(target=watch_memory, args=(pid, seconds, memory))
             thread.start()
-            tally, took = load(port, scene, clients, seconds)
+            watching.start()
+            tally = load(port, scene, clients, seconds)
             thread.join()
-            after = memory_mb(pid)
+            watching.join()
     times = sorted(tally.seconds)
-    rate = tally.completions / took
+    rate = tally.completions / seconds
     return {
         "scene": scene,
         "trouble": trouble,
-        "requests_per_s": round(tally.requests / took),
+        "requests_per_s": round(tally.requests / seconds),
         "completions_per_s": round(rate),
         "in_process_per_s": round(direct),
         "ratio": round(rate / direct, 3) if direct else None,
@@ -386,7 +402,7 @@ def scene_figures(scene: str, trouble: str, clients: int, seconds: float) -> Rec
         "abstained": tally.abstained,
         "failed": tally.failed,
         "killed": len(killed),
-        "memory_mb": [round(before), round(after)],
+        "memory_mb": [round(figure) for figure in memory],
         "problems": tally.problems[:3],
     }
 

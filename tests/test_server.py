@@ -65,7 +65,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(
-        tmp_path_factory.mktemp("guarded"), "--queue", "2", "--request-seconds", "1.5", RLAR_SERVER_TOKEN="s3cret"
+        tmp_path_factory.mktemp("guarded"),
+        "--queue",
+        "2",
+        "--request-seconds",
+        "1.5",
+        RLAR_SERVER_TOKEN="s3cret",
     )
     yield running
     running.stop()
@@ -93,8 +98,22 @@ def test_the_shape_openrlhf_sends(server: Server) -> None:
     assert answer["extra_logs"] == {"rlar_abstain": [0.0, 0.0, 1.0]}
 
 
+def test_a_query_that_cannot_be_read_abstains_alone(server: Server) -> None:
+    body = {
+        "query": ["answer", "What is 2 + 2? 4"],
+        "prompts": ["another prompt", "What is 2 + 2?"],
+        "labels": ["1", "4"],
+    }
+    answer = httpx.post(f"{server.url}/get_reward", json=body, timeout=60).json()
+    assert (answer["rewards"], answer["extra_logs"]["rlar_abstain"]) == ([0.5, 1.0], [1.0, 0.0])
+
+
 def test_the_shape_slime_sends(server: Server) -> None:
-    sample = {"prompt": [{"role": "user", "content": "What is 2 + 2?"}], "response": "The answer is 4.<|im_end|>", "label": "4"}
+    sample = {
+        "prompt": [{"role": "user", "content": "What is 2 + 2?"}],
+        "response": "The answer is 4.<|im_end|>",
+        "label": "4",
+    }
     answer = httpx.post(f"{server.url}/remote_rm", json=sample, timeout=60)
     assert answer.json() == 1.0
     unjudged = {"prompt": "Write a poem.", "response": "Rain falls.", "label": None}
@@ -106,7 +125,11 @@ def test_the_shape_slime_sends(server: Server) -> None:
 
 def test_single_requests_in_parallel_each_get_their_own_answer(server: Server) -> None:
     def ask(number: int) -> float:
-        sample = {"prompt": f"What is {number} + 0?", "response": str(number + number % 2), "label": str(number)}
+        sample = {
+            "prompt": f"What is {number} + 0?",
+            "response": str(number + number % 2),
+            "label": str(number),
+        }
         return float(client.post(f"{server.url}/remote_rm", json=sample).json())
 
     with httpx.Client(timeout=60) as client, ThreadPoolExecutor(16) as pool:
@@ -123,12 +146,13 @@ def test_single_requests_in_parallel_each_get_their_own_answer(server: Server) -
         ("/score", json.dumps({"rollouts": [SUM, {"completions": ["4"]}]}).encode(), "rollout 2"),
         ("/score", json.dumps({"rollouts": [{"prompt": "p", "completions": []}]}).encode(), "no completions"),
         ("/get_reward", b'{"query": ["a"], "prompts": []}', "one length"),
-        ("/get_reward", b'{"query": ["answer"], "prompts": ["another prompt"]}', "does not begin with"),
         ("/get_reward", b'{"query": [1], "prompts": ["p"]}', "list of texts"),
         ("/remote_rm", b'{"prompt": "p", "response": 4}', "'response'"),
     ],
 )
-def test_a_bad_request_is_told_what_is_wrong_with_it(server: Server, path: str, body: bytes, said: str) -> None:
+def test_a_bad_request_is_told_what_is_wrong_with_it(
+    server: Server, path: str, body: bytes, said: str
+) -> None:
     answer = httpx.post(server.url + path, content=body, timeout=60)
     assert answer.status_code == 422
     assert said in answer.json()["error"]["message"]
@@ -188,7 +212,9 @@ def test_a_name_that_is_not_this_machine_is_refused_without_a_token(server: Serv
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cret2"])
+@pytest.mark.parametrize(
+    "given", [None, "Bearer wrong", "Bearer", "Basic s3cret", "s3cret", "Bearer s3cret2"]
+)
 def test_a_token_is_asked_for(guarded: Server, given: str | None) -> None:
     headers = {"authorization": given} if given else {}
     for method, path in (("POST", "/score"), ("POST", "/remote_rm"), ("GET", "/tools"), ("GET", "/metrics")):
@@ -239,3 +265,22 @@ def test_what_is_in_the_making_is_answered_before_the_end(tmp_path: Path) -> Non
     assert [[score["value"] for score in row] for row in answer.json()["scores"]] == [[1.0], [1.0, 0.0]]
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{server.url}/healthz")
+
+
+def test_nobody_waits_for_a_language_model_that_hangs(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(64)
+        variables = {
+            "RLAR_LLM_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}/v1",
+            "RLAR_LLM_MODEL": "none",
+        }
+        server = Server(tmp_path, RLAR_LLM_SECONDS="30", RLAR_FAMILY_PROMPTS="1", **variables)
+        try:
+            started = time.monotonic()
+            for _ in range(3):
+                answer = httpx.post(f"{server.url}/score", json={"rollouts": [POEM, SUM]}, timeout=60).json()
+                assert [[score["value"] for score in row] for row in answer["scores"]] == [[None], [1.0, 0.0]]
+            assert time.monotonic() - started < 25
+        finally:
+            server.stop()

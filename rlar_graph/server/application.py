@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeAlias, TypeVar
@@ -23,6 +24,7 @@ from rlar_graph.server.options import ServerOptions
 from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -54,8 +56,15 @@ class Scoring:
         return self._shared
 
     def open(self) -> None:
-        """Make the reward function; its registry and sandbox open at the first request."""
-        self._shared = SharedReward(AgentReward(self.settings))
+        """Make the reward function; its registry and sandbox open at the first request.
+
+        Requests of many clients share a batch, so tools are sought in the background unless the settings say how:
+        nobody waits for a language model that somebody else's prompt needs.
+        """
+        settings = self.settings or Settings.load()
+        if "acquire" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"acquire": "background"})
+        self._shared = SharedReward(AgentReward(settings))
 
     def close(self) -> None:
         """Score what is in line and end every process."""
@@ -117,8 +126,15 @@ def _add_scoring(app: FastAPI, scoring: Scoring) -> None:
     async def get_reward(request: Request) -> Response:
         """Score as OpenRLHF asks; `extra_logs.rlar_abstain` is 1 where the reward is not a judgement."""
         queries = await _read(request, shapes.read_queries)
-        rows = await scoring.score(queries.rollouts)
-        settled = settle_groups(queries.prompts, [score for (score,) in rows])
+        rows = iter(await scoring.score([each for each in queries.rollouts if isinstance(each, Rollout)]))
+        scores = [
+            next(rows)[0] if isinstance(each, Rollout) else Score(None, abstained=each)
+            for each in queries.rollouts
+        ]
+        for score in scores:
+            if score.tool is None:
+                log.warning("a query was not scored: %s", score.abstained)
+        settled = settle_groups(queries.prompts, scores)
         return _json(json.dumps(answer_with(settled)).encode())
 
     @app.post("/remote_rm", openapi_extra=shapes.SAMPLE_REQUEST, tags=["trainers"])

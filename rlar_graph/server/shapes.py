@@ -20,8 +20,8 @@ class Queries:
 
     prompts: tuple[str, ...]
     """The prompts; equal ones are one group."""
-    rollouts: tuple[Rollout, ...]
-    """A rollout with one completion for each."""
+    rollouts: tuple[Rollout | str, ...]
+    """A rollout with one completion for each; or why there is none, for OpenRLHF ends over one bad label."""
 
 
 def read_json(body: bytes) -> Mapping[str, object]:
@@ -73,7 +73,14 @@ def read_queries(body: bytes) -> Queries:
         sizes = f"{len(queries)}, {len(prompts)} and {len(labels)}"
         raise InputError(f"query, prompts and labels must have one length, not {sizes}", field="query")
     samples = zip(queries, prompts, labels, strict=True)
-    return Queries(tuple(prompts), tuple(rollout_from_query(*sample) for sample in samples))
+    return Queries(tuple(prompts), tuple(_query(*sample) for sample in samples))
+
+
+def _query(query: str, prompt: str, label: object) -> Rollout | str:
+    try:
+        return rollout_from_query(query, prompt, label)
+    except InputError as error:
+        return f"InputError: {error}"
 
 
 def read_sample(body: bytes) -> Rollout:
