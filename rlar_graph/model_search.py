@@ -192,7 +192,7 @@ def look_at(repo: str, origin: str, hub: Hub, terms: Terms) -> Found:
         form="pair" if is_encoder(card) else "chat",
         max_length=min(entry.context, LONGEST) if entry else LONGEST,
         licence=card.licence or "",
-        files=card.weights,
+        files=card.needed,
     )
     return Found(repo, origin, card.sha, source.licence, source=source.to_json())
 

@@ -15,8 +15,6 @@ TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|> {{ message['content'] }} <|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-TRAINED_ON: dict[str, Any] = {"padding": True, "truncation": True, "max_length": 96, "return_tensors": "pt"}
-"""How texts are cut for training, which is what keeps it to seconds."""
 SPECIAL = ("<pad>", "<unk>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 
 
@@ -32,6 +30,8 @@ def make_model(
     template: str | None = TEMPLATE,
     pairs: Sequence[tuple[str, str, str]] = (),
     steps: int = 60,
+    rate: float = 5e-3,
+    length: int = 96,
 ) -> Path:
     """Make a small model with a tokenizer of whole words, and save it as the Hub has models.
 
@@ -46,6 +46,8 @@ def make_model(
         template: Chat template; None for none.
         pairs: (prompt, better, worse), which it is trained to tell apart; none leaves its weights at random.
         steps: Steps of training.
+        rate: Learning rate of it.
+        length: Tokens of a text that it sees of it.
     """
     import torch
 
@@ -54,7 +56,7 @@ def make_model(
     tokenizer = make_tokenizer(texts, template if kind != "bert" else None)
     model = _model(kind, len(tokenizer), labels, width, layers)
     if pairs:
-        _train(model, tokenizer, pairs, steps, chat=kind != "bert")
+        _train(model, tokenizer, pairs, steps, chat=kind != "bert", rate=rate, length=length)
     target = Path(folder)
     model.save_pretrained(target, safe_serialization=True)
     tokenizer.save_pretrained(target)
@@ -132,35 +134,47 @@ def _model(kind: str, words: int, labels: int, width: int, layers: int) -> Any:
 
 
 def _train(
-    model: Any, tokenizer: Any, pairs: Sequence[tuple[str, str, str]], steps: int, *, chat: bool
+    model: Any,
+    tokenizer: Any,
+    pairs: Sequence[tuple[str, str, str]],
+    steps: int,
+    *,
+    chat: bool,
+    rate: float,
+    length: int,
 ) -> None:
     """Train a model to score the better completion of each pair higher (Bradley-Terry)."""
     import torch
 
-    sides = [_encoded(tokenizer, [(pair[0], pair[side]) for pair in pairs], chat) for side in (1, 2)]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    tokenizer.truncation_side = "left"  # the end is what a decoder is read at
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     chooser = torch.Generator().manual_seed(0)
     model.train()
     for _ in range(steps):
-        picked = torch.randint(len(pairs), (min(24, len(pairs)),), generator=chooser)
+        picked = [pairs[place] for place in torch.randint(len(pairs), (24,), generator=chooser)]
         better, worse = (
-            model(**{name: value[picked] for name, value in side.items()}).logits[:, 0] for side in sides
+            model(**_encoded(tokenizer, [(pair[0], pair[side]) for pair in picked], chat, length)).logits[
+                :, 0
+            ]
+            for side in (1, 2)
         )
         loss = -torch.nn.functional.logsigmoid(better - worse).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    tokenizer.truncation_side = "right"
     model.eval()
 
 
-def _encoded(tokenizer: Any, pairs: Sequence[tuple[str, str]], chat: bool) -> dict[str, Any]:
+def _encoded(tokenizer: Any, pairs: Sequence[tuple[str, str]], chat: bool, length: int) -> dict[str, Any]:
+    how = {"padding": True, "truncation": True, "max_length": length, "return_tensors": "pt"}
     if not chat:
         prompts, texts = (list(side) for side in zip(*pairs, strict=True))
-        return dict(tokenizer(prompts, texts, **TRAINED_ON))
+        return dict(tokenizer(prompts, texts, **how))
     rendered = [
         tokenizer.apply_chat_template(
             [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}], tokenize=False
         )
         for prompt, text in pairs
     ]
-    return dict(tokenizer(rendered, add_special_tokens=False, **TRAINED_ON))
+    return dict(tokenizer(rendered, add_special_tokens=False, **how))

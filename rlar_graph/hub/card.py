@@ -9,6 +9,23 @@ from dataclasses import dataclass, field
 REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 SHA = re.compile(r"[0-9a-f]{40}")
 WEIGHTS = re.compile(r"model(?:-\d{5}-of-\d{5})?\.safetensors", re.ASCII)
+CONFIG = "config.json"
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "spm.model",
+    "sentencepiece.bpe.model",
+)
+"""Files of a tokenizer; with the configuration and the safetensors all that is ever downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,12 @@ class ModelCard:
     def weights(self) -> tuple[HubFile, ...]:
         """Return the safetensors files that transformers loads; adapters and copies in other forms are left out."""
         return tuple(file for file in self.files if WEIGHTS.fullmatch(file.path))
+
+    @property
+    def needed(self) -> tuple[HubFile, ...]:
+        """Return weights, configuration and tokenizer: all that is ever downloaded."""
+        texts = tuple(file for file in self.files if file.path == CONFIG or file.path in TOKENIZER)
+        return (*self.weights, *texts)
 
     @property
     def weight_bytes(self) -> int:

@@ -13,29 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlar_graph.deadline import Fault, within
-from rlar_graph.hub.card import HubFile, ModelCard
+from rlar_graph.hub.card import CONFIG, TOKENIZER, HubFile, ModelCard
 from rlar_graph.hub.gates import INDEX, read_config
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-CONFIG, CONFIG_BYTES = "config.json", 1_000_000
-TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "spm.model",
-    "sentencepiece.bpe.model",
-)
-"""Files of a tokenizer; with the configuration and the safetensors all that is ever downloaded."""
+CONFIG_BYTES = 1_000_000
 LISTED = 60
 
 
@@ -102,7 +86,7 @@ class Hub:
 
     def download(self, card: ModelCard) -> Path | Fault:
         """Return the folder with a model's weights, configuration and tokenizer at the card's commit."""
-        wanted = [CONFIG, INDEX, *TOKENIZER, *(file.path for file in card.weights)]
+        wanted = [INDEX, *(file.path for file in card.needed)]
         return self._files(card.repo, card.sha, wanted, local=False)
 
     def local(self, repo: str, sha: str) -> Path | None:

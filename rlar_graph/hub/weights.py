@@ -35,6 +35,8 @@ def flaw(folder: Path, files: Sequence[HubFile], heads: Sequence[str]) -> str | 
             return f"{file.path} has {size} bytes of {file.size}: half downloaded, or changed"
         if file.sha256 is not None and _digest(path) != file.sha256:
             return f"{file.path} is not what the Hub says it is: another digest"
+        if not file.path.endswith(".safetensors"):
+            continue
         found = _tensors(path, size)
         if isinstance(found, str):
             return f"{file.path} {found}"

@@ -39,6 +39,8 @@ SETTLED = {
     "TRANSFORMERS_VERBOSITY": "error",
     "USER": "rlar",
 }
+PAIRS_AT_ONCE = 1_024
+"""Pairs in one request, each of which has the deadline for itself."""
 STDERR_CHARS = 300
 ENDING_SECONDS = 2.0
 
@@ -124,15 +126,15 @@ class ModelProcess:
             ModelGone: The process ended, or was too late and is ended.
             ToolError: It failed at this request and goes on.
         """
-        if not pairs:
-            return []
+        readings: list[Reading] = []
+        batches = 0
         with self._lock:
-            told = self._ask({"do": "read", "pairs": list(pairs)})
-        self.halved, self.batches = told["halved"], told["batches"]
-        return [
-            Reading(raw, why, dropped)
-            for raw, why, dropped in zip(told["raw"], told["why"], told["dropped"], strict=True)
-        ]
+            for start in range(0, len(pairs), PAIRS_AT_ONCE):
+                told = self._ask({"do": "read", "pairs": list(pairs[start : start + PAIRS_AT_ONCE])})
+                readings += map(Reading, told["raw"], told["why"], told["dropped"])
+                self.halved, batches = told["halved"], batches + told["batches"]
+        self.batches = batches
+        return readings
 
     def close(self) -> None:
         """End the process; may be called twice."""

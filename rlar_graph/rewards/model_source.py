@@ -38,7 +38,7 @@ class ModelSource:
     licence: str = ""
     """Licence that its author names."""
     files: tuple[HubFile, ...] = ()
-    """Its weights with sizes and digests."""
+    """Its weights, configuration and tokenizer, with sizes, and digests of the weights."""
     server: Dialect | None = None
     """What the server speaks that runs it; None where it runs here."""
     template: str = ""
@@ -65,7 +65,7 @@ class ModelSource:
     @property
     def weight_bytes(self) -> int:
         """Return the bytes of its weights as stored."""
-        return sum(file.size or 0 for file in self.files)
+        return sum(file.size or 0 for file in self.files if file.path.endswith(".safetensors"))
 
     def to_json(self) -> str:
         """Return it as JSON, the same for the same source."""

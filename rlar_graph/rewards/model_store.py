@@ -15,8 +15,8 @@ from rlar_graph.rewards.model_process import LoadOrder, ModelProcess
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.settings import Settings
 
-PROCESS_BYTES = 1 << 30
-"""What a process takes before it has loaded anything, libraries included."""
+PROCESS_BYTES = 4 << 30
+"""What a process may take beside its network: libraries, and a stack for each thread on a machine with many cores."""
 SLACK = 1.25
 """Factor for the activations of a batch."""
 NO_TORCH = "reward models run here with torch: pip install 'rlar-graph[local]', or name a server (RLAR_RM_SERVER_URL)"

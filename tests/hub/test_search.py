@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from rlar_graph.catalogue import catalogue, ranked
-from rlar_graph.hub import Hub
+from rlar_graph.deadline import Fault
+from rlar_graph.hub import Hub, ModelCard
+from rlar_graph.hub.weights import flaw
 from rlar_graph.model_search import Search, search_models
 from rlar_graph.registry import open_registry
 from rlar_graph.registry.store import Registry
@@ -75,6 +77,20 @@ def test_a_readme_is_never_fetched_whatever_it_says(
     card = Hub(hub.url, str(tmp_path / "cache")).card("fine/reward")
     assert not isinstance(Hub(hub.url, str(tmp_path / "cache")).download(card), str)  # type: ignore[arg-type]
     assert not any("README" in line or ".py" in line for line in hub.requests)
+
+
+def test_a_download_that_breaks_off_is_told_and_can_be_made_again(hub: LocalHub, tmp_path: Path) -> None:
+    hub.repos["acme/reward"] = HubRepo(stand_ins.files())
+    client = Hub(hub.url, str(tmp_path / "cache"), download_seconds=60.0)
+    card = client.card("acme/reward")
+    assert isinstance(card, ModelCard)
+    hub.cut["model.safetensors"] = 50
+    broken = client.download(card)
+    assert isinstance(broken, Fault) and "received 50 bytes" in broken.reason
+    hub.cut.clear()
+    folder = client.download(card)
+    assert isinstance(folder, Path) and flaw(folder, card.needed, ("score.weight",)) is None
+    assert client.local("acme/reward", card.sha) == folder
 
 
 def test_the_order_is_user_catalogue_hub_by_downloads(

@@ -266,6 +266,10 @@ def test_a_model_that_died_is_started_again(models: Models, tmp_path: Path) -> N
         assert tool.score([rollout]) == before, "what was downloaded needs no hub"
         assert len(hub.requests) == asked
         close_pool(resources)
+        next((tmp_path / "cache").rglob("tokenizer.json")).unlink()
+        hub.status = None
+        assert tool.score([rollout]) == before, "what is missing is fetched again"
+        close_pool(resources)
         weights = next((tmp_path / "cache").rglob("model.safetensors")).resolve()
         weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
         with pytest.raises(ToolError, match=r"not to be had|another digest"):
@@ -278,7 +282,7 @@ def _tool(hub: LocalHub, folder: Path) -> tuple[RewardModel, Resources]:
     settings = Settings.load(hub_endpoint=hub.url, hub_cache=str(folder / "cache"), reward_model_device="cpu")
     card = Hub(hub.url, str(folder / "cache")).card("acme/reward")
     assert isinstance(card, ModelCard)
-    source = ModelSource("acme/reward", card.sha, files=card.weights)
+    source = ModelSource("acme/reward", card.sha, files=card.needed)
     resources = Resources(settings)
     return RewardModel(ToolSpec("rm", "reward_model", ""), source.to_json(), resources), resources
 
