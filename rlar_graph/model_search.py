@@ -119,6 +119,7 @@ def _cache_key(signature: Signature, settings: Settings, today: str) -> str:
             "reward_model_licences",
             "reward_model_candidates",
             "reward_model_memory_mb",
+            "reward_model_dtype",
             "hub_endpoint",
         },
         mode="json",
@@ -143,7 +144,7 @@ def _search(signature: Signature, settings: Settings) -> Search:
         if passed >= settings.reward_model_candidates or len(found) >= LOOKED_UP:
             break
         if repo not in found:
-            looked = found[repo] = look_at(repo, origin, hub, terms)
+            looked = found[repo] = look_at(repo, origin, hub, terms, settings.reward_model_dtype)
             passed += not looked.refused
             silent = 0 if looked.sha or "NotFound" in looked.refused else silent + 1
         if silent >= SILENT:
@@ -174,7 +175,7 @@ def _names(
         yield from (("web", name) for name in hits)
 
 
-def look_at(repo: str, origin: str, hub: Hub, terms: Terms) -> Found:
+def look_at(repo: str, origin: str, hub: Hub, terms: Terms, dtype: str = "auto") -> Found:
     """Return what the gates say of a repository, by the Hub's own metadata at one commit."""
     if not is_repo_id(repo):
         return Found(repo, origin, refused="it is no name of a repository")
@@ -191,6 +192,7 @@ def look_at(repo: str, origin: str, hub: Hub, terms: Terms) -> Found:
         adapter=_adapter_name(card),
         form="pair" if is_encoder(card) else "chat",
         max_length=min(entry.context, LONGEST) if entry else LONGEST,
+        dtype=dtype,
         licence=card.licence or "",
         files=card.needed,
     )

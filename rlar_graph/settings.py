@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     reward_model_device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where reward models run."
     )
+    reward_model_dtype: str = Field(
+        default="auto",
+        pattern="^(auto|bfloat16|float32)$",
+        description="Arithmetic of reward models; by default bfloat16 on a GPU and float32 on a CPU.",
+    )
     reward_model_tokens: int | None = Field(
         default=None,
         ge=16,
