@@ -98,16 +98,16 @@ def record(number: int) -> tuple[Record, list[float | None]]:
     return made | {"completions": texts}, [float(ok) for ok in right]
 
 
-def mixed_body(rng: random.Random) -> tuple[str, bytes, list[float | None]]:
+def mixed_body(rng: random.Random, prompts: int) -> tuple[str, bytes, list[float | None]]:
     """Return a request of 64 completions and its true values."""
-    made = [record(rng.randrange(1, 100_000)) for _ in range(8)]
+    made = [record(rng.randrange(1, prompts)) for _ in range(8)]
     body = json.dumps({"rollouts": [each for each, _ in made]}).encode()
     return "/score", body, [value for _, values in made for value in values]
 
 
-def single_body(rng: random.Random) -> tuple[str, bytes, list[float | None]]:
+def single_body(rng: random.Random, prompts: int) -> tuple[str, bytes, list[float | None]]:
     """Return a request of one completion, the way slime and OpenRLHF ask, and its true value."""
-    number, ok = rng.randrange(1, 100_000), rng.random() < 0.5
+    number, ok = rng.randrange(1, prompts), rng.random() < 0.5
     text = str(number if ok else number + 1)
     sample = {"prompt": f"What is {number} + 0?", "response": text, "label": str(number)}
     return "/remote_rm", json.dumps(sample).encode(), [float(ok)]
@@ -143,7 +143,10 @@ class Tally:
 class Client(asyncio.Protocol):
     """One connection that sends the next request when the answer to the last is in."""
 
-    def __init__(self, scene: str, seed: int, until: float, tally: Tally, over: asyncio.Future[None]) -> None:
+    def __init__(
+        self, scene: str, prompts: int, seed: int, until: float, tally: Tally, over: asyncio.Future[None]
+    ) -> None:
+        self.prompts = prompts
         self.make = single_body if scene == "single" else mixed_body
         self.rng, self.until, self.tally, self.over = random.Random(seed), until, tally, over
         self.buffer = b""
@@ -156,7 +159,7 @@ class Client(asyncio.Protocol):
 
     def ask(self) -> None:
         """Send a request."""
-        self.path, body, self.wanted = self.make(self.rng)
+        self.path, body, self.wanted = self.make(self.rng, self.prompts)
         head = f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         self.started = time.perf_counter()
         self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -193,7 +196,9 @@ class Client(asyncio.Protocol):
             self.over.set_result(None)
 
 
-def run_clients(port: int, scene: str, count: int, seconds: float, seed: int, results: object) -> None:
+def run_clients(
+    port: int, scene: str, prompts: int, count: int, seconds: float, seed: int, results: object
+) -> None:
     """Be several clients, in a process of its own."""
     tally = Tally()
 
@@ -202,7 +207,7 @@ def run_clients(port: int, scene: str, count: int, seconds: float, seed: int, re
         until = time.monotonic() + seconds
         overs = [loop.create_future() for _ in range(count)]
         for number, over in enumerate(overs):
-            client = Client(scene, seed * 1000 + number, until, tally, over)
+            client = Client(scene, prompts, seed * 1000 + number, until, tally, over)
             await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
         await asyncio.gather(*overs)
 
@@ -210,12 +215,12 @@ def run_clients(port: int, scene: str, count: int, seconds: float, seed: int, re
     results.put(tally)  # type: ignore[attr-defined]
 
 
-def load(port: int, scene: str, clients: int, seconds: float) -> Tally:
+def load(port: int, scene: str, prompts: int, clients: int, seconds: float) -> Tally:
     """Put the server under load; return what was seen."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     children = [
-        context.Process(target=run_clients, args=(port, scene, clients // 2, seconds, seed, results))
+        context.Process(target=run_clients, args=(port, scene, prompts, clients // 2, seconds, seed, results))
         for seed in (1, 2)
     ]
     for child in children:
@@ -273,7 +278,7 @@ def serve(port: int, scene: str) -> None:
     uvicorn.run(application.create_app(), port=port, log_level="warning", access_log=False, backlog=4096)
 
 
-def in_process(folder: Path, scene: str, seconds: float, threads: int) -> float:
+def in_process(folder: Path, scene: str, prompts: int, seconds: float, threads: int) -> float:
     """Return completions a second of the same engine, called directly with the same rollouts by some threads."""
     counts = [0] * threads
     url = f"sqlite:///{folder}/rlar.db"
@@ -288,13 +293,13 @@ def in_process(folder: Path, scene: str, seconds: float, threads: int) -> float:
             rng = random.Random(index)
             while time.monotonic() < until:
                 if scene == "single":
-                    numbers = [rng.randrange(1, 100_000) for _ in range(64)]
+                    numbers = [rng.randrange(1, prompts) for _ in range(64)]
                     batch: list[Record] = [
                         {"prompt": f"What is {n} + 0?", "completions": [str(n)], "reference": str(n)}
                         for n in numbers
                     ]
                 else:
-                    batch = json.loads(mixed_body(rng)[1])["rollouts"]
+                    batch = json.loads(mixed_body(rng, prompts)[1])["rollouts"]
                 counts[index] += sum(len(row) for row in reward.score(batch))
 
         workers = [threading.Thread(target=work, args=(index,)) for index in range(threads)]
@@ -356,7 +361,7 @@ def lock_registry(folder: Path, held: float) -> None:
     connection.close()
 
 
-def scene_figures(scene: str, trouble: str, clients: int, seconds: float) -> Record:
+def scene_figures(scene: str, trouble: str, prompts: int, clients: int, seconds: float) -> Record:
     """Run one scene."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -368,10 +373,12 @@ def scene_figures(scene: str, trouble: str, clients: int, seconds: float) -> Rec
                 "RLAR_LLM_SECONDS": "5",
             }
         direct = (
-            0.0 if trouble else max(in_process(folder, scene, seconds / 4, threads) for threads in (1, 4))
+            0.0
+            if trouble
+            else max(in_process(folder, scene, prompts, seconds / 4, threads) for threads in (1, 4))
         )
         with serving(folder, scene, **variables) as (port, pid):
-            load(port, scene, clients, min(3.0, seconds))
+            load(port, scene, prompts, clients, min(3.0, seconds))
             memory = [memory_mb(pid)]
             killed: list[int] = []
             troubles = {
@@ -382,7 +389,7 @@ def scene_figures(scene: str, trouble: str, clients: int, seconds: float) -> Rec
             watching = threading.Thread(target=watch_memory, args=(pid, seconds, memory))
             thread.start()
             watching.start()
-            tally = load(port, scene, clients, seconds)
+            tally = load(port, scene, prompts, clients, seconds)
             thread.join()
             watching.join()
     times = sorted(tally.seconds)
@@ -412,6 +419,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--prompts", type=int, default=100_000, help="Prompts there are; few of them repeat.")
     parser.add_argument("--scenes", default="single,mixed,killed,locked,llm")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -426,7 +434,10 @@ def main() -> None:
         "llm": ("mixed", "llm down"),
     }
     for name in options.scenes.split(","):
-        print(json.dumps(scene_figures(*plan[name], options.clients, options.seconds)), flush=True)
+        print(
+            json.dumps(scene_figures(*plan[name], options.prompts, options.clients, options.seconds)),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

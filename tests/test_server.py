@@ -29,14 +29,14 @@ SLOW = {
 class Server:
     """A `rlar serve` process on a free port."""
 
-    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, registry: str = "rlar.db", **variables: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "log"
         command = [sys.executable, "-m", "rlar_graph.cli", "serve", "--port", str(self.port), *arguments]
-        command += ["--registry", str(folder / "rlar.db")]
+        command += ["--registry", str(folder / registry)]
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), **variables}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
@@ -265,6 +265,19 @@ def test_what_is_in_the_making_is_answered_before_the_end(tmp_path: Path) -> Non
     assert [[score["value"] for score in row] for row in answer.json()["scores"]] == [[1.0], [1.0, 0.0]]
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{server.url}/healthz")
+
+
+def test_a_dead_engine_is_the_servers_fault_and_says_when_to_ask_again(tmp_path: Path) -> None:
+    server = Server(tmp_path, registry="/proc/nowhere/rlar.db")
+    try:
+        sample = {"prompt": "What is 2 + 2?", "response": "4", "label": "4"}
+        queries = {"query": ["What is 2 + 2? 4"], "prompts": ["What is 2 + 2?"], "labels": ["4"]}
+        for path, body in (("/score", {"rollouts": [SUM]}), ("/remote_rm", sample), ("/get_reward", queries)):
+            answer = httpx.post(server.url + path, json=body, timeout=60)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["error"]["type"] == "RegistryError"
+    finally:
+        server.stop()
 
 
 def test_nobody_waits_for_a_language_model_that_hangs(tmp_path: Path) -> None:

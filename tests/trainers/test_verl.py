@@ -52,7 +52,7 @@ async def _run(samples: list[Any], **kwargs: object) -> list[dict[str, Any]]:
     config = _config(**kwargs)
     manager = NaiveRewardManager(config, Tokenizer(), compute_score=get_custom_reward_fn(config))
     assert manager.is_async_reward_score
-    return await asyncio.gather(*(manager.run_single(sample) for sample in samples))
+    return list(await asyncio.gather(*(manager.run_single(sample) for sample in samples)))
 
 
 def test_verls_own_manager_gets_rewards_and_flags() -> None:
