@@ -184,6 +184,7 @@ def test_the_counters_are_in_prometheus_format(server: Server) -> None:
 
     httpx.post(f"{server.url}/score", json={"rollouts": [SUM, POEM]}, timeout=60)
     text = httpx.get(f"{server.url}/metrics").text
+    assert httpx.get(f"{server.url}/rlar/metrics").text.splitlines()[0] == text.splitlines()[0]
     samples = {
         (sample.name, *sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -217,7 +218,7 @@ def test_a_name_that_is_not_this_machine_is_refused_without_a_token(server: Serv
 )
 def test_a_token_is_asked_for(guarded: Server, given: str | None) -> None:
     headers = {"authorization": given} if given else {}
-    for method, path in (("POST", "/score"), ("POST", "/remote_rm"), ("GET", "/tools"), ("GET", "/metrics")):
+    for method, path in (("POST", "/score"), ("POST", "/remote_rm"), ("GET", "/tools"), ("GET", "/rlar/metrics")):
         answer = httpx.request(method, guarded.url + path, headers=headers)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert httpx.get(f"{guarded.url}/healthz").status_code == 200

@@ -179,9 +179,10 @@ def _add_looking(app: FastAPI, scoring: Scoring) -> None:
         """Say that the server is up, and how much it has to do."""
         return {"status": "ok", "version": __version__, "pending": scoring.metrics.pending_requests}
 
+    @app.get("/rlar/metrics", include_in_schema=False)
     @app.get("/metrics", tags=["look"])
     async def metrics() -> Response:
-        """Return the counters in Prometheus' text format."""
+        """Return the counters in Prometheus' text format; the LangGraph server has a /metrics of its own."""
         return Response(scoring.metrics.render(), media_type="text/plain; version=0.0.4")
 
 

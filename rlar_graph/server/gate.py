@@ -20,7 +20,7 @@ from rlar_graph.server.metrics import Metrics
 from rlar_graph.server.options import ServerOptions, is_loopback
 
 SCORING = frozenset({"/score", "/get_reward", "/remote_rm"})
-GUARDED = SCORING | {"/tools", "/metrics"}
+GUARDED = SCORING | {"/tools", "/metrics", "/rlar/metrics"}
 
 
 class Refused(Exception):
