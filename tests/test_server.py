@@ -218,7 +218,12 @@ def test_a_name_that_is_not_this_machine_is_refused_without_a_token(server: Serv
 )
 def test_a_token_is_asked_for(guarded: Server, given: str | None) -> None:
     headers = {"authorization": given} if given else {}
-    for method, path in (("POST", "/score"), ("POST", "/remote_rm"), ("GET", "/tools"), ("GET", "/rlar/metrics")):
+    for method, path in (
+        ("POST", "/score"),
+        ("POST", "/remote_rm"),
+        ("GET", "/tools"),
+        ("GET", "/rlar/metrics"),
+    ):
         answer = httpx.request(method, guarded.url + path, headers=headers)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert httpx.get(f"{guarded.url}/healthz").status_code == 200
