@@ -31,8 +31,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("nodes", "evaluation"),
     ("graph", "router_report"),
     ("acquisition", "microbatch"),
-    ("reward",),
-    ("adapters", "testing", "testing_hub", "testing_models"),
+    ("reward", "testing_http"),
+    ("adapters", "testing", "testing_hub", "testing_models", "testing_pooling"),
     ("server",),
     ("cli",),
 )
