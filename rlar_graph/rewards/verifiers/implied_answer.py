@@ -27,6 +27,7 @@ _NAME = re.compile(
     r"(?:sin|cos|tan|cot|sec|csc|log|exp|sqrt|mod|min|max|inf|infty|pct|arc(?:sin|cos|tan))", re.I
 )
 _LONG_WORD = re.compile(r"[^\W\d_]{3,}")
+_SHORT_WORD = re.compile(r"\b(?:is|it|we|he|be|as|to|of)\b", re.IGNORECASE)
 _LEAD = re.compile(
     r"(?:(?:so|thus|therefore|hence|then|finally|ok(?:ay)?|and|we (?:get|have|find)|this gives"
     r"|it follows that)\b[, ]{1,3}){1,4}",
@@ -34,7 +35,7 @@ _LEAD = re.compile(
 )
 _VERB = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?|gives?|makes?|totals?|get|gets|yields?|obtain|has"
-    r"|have|est|es|ist)\b|[:：=≈]|是|为)(?![^\n]{0,3}=)",
+    r"|have|est|es|ist|(?:comes|amounts|adds up|sums up) to)\b|[:：=≈]|是|为)(?![^\n]{0,3}=)",
     re.IGNORECASE,
 )
 _ADVERB = re.compile(
@@ -144,6 +145,8 @@ def is_formula(text: str) -> bool:
     if not any(map(str.isalnum, text)):
         return False
     bare = _LEAD.sub("", _COMMAND.sub(" ", text), count=1)
+    if _SHORT_WORD.search(bare):
+        return False
     return not any(_NAME.fullmatch(word[0]) is None for word in _LONG_WORD.finditer(bare))
 
 
