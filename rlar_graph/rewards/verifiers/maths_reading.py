@@ -17,6 +17,7 @@ from rlar_graph.rewards.verifiers.maths_values import NotExact, constant, letter
 RELATIONS = frozenset({"=", "<", ">", "<=", ">=", "\\ne"})
 _OPENING, _CLOSING = frozenset({"(", "[", "{", "\\{"}), frozenset({")", "]", "}", "\\}"})
 _EQUALS = frozenset({"="})
+_SET_SIGNS = frozenset({"\\cap", "\\cup", "\\setminus", "∩", "∪"})
 _COMMAS = frozenset({",", ";", "and", "or"})
 _PERCENT = frozenset({"%", "percent", "percentage", "pct"})
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
@@ -30,6 +31,7 @@ _NO_UNITS = frozenset(
 _SHORT_UNITS = frozenset(
     ("cm", "mm", "km", "in", "ft", "yd", "mi", "kg", "mg", "lb", "oz", "hr", "ms", "ml", "am", "pm")
 )
+_PER = frozenset(("h", "s"))
 _APPROXIMATELY = frozenset(("about", "approximately", "exactly", "roughly"))
 _NUMERALS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -121,7 +123,8 @@ def _without_name(tokens: list[Token]) -> list[Token]:
     )
     is_call = len(name) >= 4 and name[0].kind == "letter" and name[1].text == "(" and name[-1].text == ")"
     is_group = name[0].text == "(" and name[-1].text == ")" and any(token.text == "," for token in name)
-    holds_group = len(name) == 1 and rest[0].text in _OPENING and any(token.text == "," for token in rest)
+    is_set = len(name) == 1 or all(token.kind == "letter" or token.text in _SET_SIGNS for token in name)
+    holds_group = is_set and rest[0].text in _OPENING and any(token.text == "," for token in rest)
     return rest if is_label or is_call or is_group or holds_group else tokens
 
 
@@ -227,7 +230,7 @@ def _drop_percent(tokens: list[Token]) -> bool:
 
 def _drop_units(tokens: list[Token]) -> tuple[str, int]:
     """Take unit words, with their powers, off the end; return them and the power of ten they stand for."""
-    units: list[str] = []
+    units: list[str] = [rate] if (rate := _drop_rate(tokens)) else []
     scale = 0
     while len(tokens) > 1:
         power = _unit_power(tokens)
@@ -246,6 +249,20 @@ def _drop_units(tokens: list[Token]) -> tuple[str, int]:
             break
         del tokens[len(tokens) - 1 - power :]
     return "".join(reversed(units)).replace(" ", ""), scale
+
+
+def _drop_rate(tokens: list[Token]) -> str:
+    """Take a unit over a unit, ``km/h`` or ``m/s^2``, off the end of a number; return it, empty where there is none."""
+    end = len(tokens) - _unit_power(tokens)
+    if end < 4 or tokens[end - 2].text != "/" or tokens[end - 4].kind != "number":
+        return ""
+    above, below = tokens[end - 3], tokens[end - 1]
+    is_rate = (above.kind == "word" or above.text == "m") and (below.kind == "word" or below.text in _PER)
+    if not is_rate or not _NO_UNITS.isdisjoint((above.text.lower(), below.text.lower())):
+        return ""
+    rate = "".join(token.text for token in tokens[end - 3 :])
+    del tokens[end - 3 :]
+    return rate
 
 
 def _unit_power(tokens: list[Token]) -> int:
