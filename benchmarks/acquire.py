@@ -24,7 +24,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.families import FAMILIES, family, labelled
 from benchmarks.scripted_replies import RIGHT, WRONG
-
 from rlar_graph.admission import AdmissionReport
 from rlar_graph.candidates import tool_name
 from rlar_graph.engine import Engine

@@ -11,10 +11,11 @@ from langgraph.types import interrupt
 from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.engine import Engine
 from rlar_graph.errors import InputError, RegistryError
-from rlar_graph.registry import Attempt, Author, Provenance, ToolVersion
+from rlar_graph.registry import Attempt, Provenance, ToolVersion
 from rlar_graph.registry.store import Registry
 from rlar_graph.registry.workshop_records import AttemptOutcome
 from rlar_graph.rewards.base import ToolSpec
+from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.state import AcquireState, Draft, RegistrarUpdate
 from rlar_graph.types import ToolKind
 
@@ -146,8 +147,12 @@ def _spec(draft: Draft, report: AdmissionReport) -> ToolSpec:
 
 
 def _provenance(draft: Draft) -> Provenance:
-    author: Author = "hub" if draft["kind"] == "reward_model" else "agent"
-    return Provenance(author, prompt_hash=draft["prompt_hash"] or None, model=draft["model"] or None)
+    if draft["kind"] == "reward_model":
+        source = ModelSource.from_json(draft["source"])
+        return Provenance(
+            "hub", model=source.repo, revision=source.sha or None, licence=source.licence or None
+        )
+    return Provenance("agent", prompt_hash=draft["prompt_hash"] or None, model=draft["model"] or None)
 
 
 def _why(state: AcquireState, version: ToolVersion | None) -> str:

@@ -164,8 +164,16 @@ class Engine:
             self._keep_spend()
             if self._leases is not None:
                 self._leases.close()
+            self._close_models()
         finally:
             self.resources.close()
+
+    def _close_models(self) -> None:
+        """End the processes of reward models, if any tool here is one."""
+        if "reward_model" in self.kinds_at_hand or self.library.has_loaded("reward_model"):
+            from rlar_graph.rewards.model_pool import close_pool
+
+            close_pool(self.resources)
 
     def _keep_spend(self) -> None:
         """Add what the language model was used for to the registry's account."""

@@ -19,7 +19,7 @@ from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.load import Builtin, builtin_for, builtin_named, load_builtin, load_registered
 from rlar_graph.routing.family import FamilyIndex, source_key
 from rlar_graph.routing.signature import Evidence, Signature
-from rlar_graph.types import Rollout
+from rlar_graph.types import Rollout, ToolKind
 
 if TYPE_CHECKING:
     from rlar_graph.resources import Resources
@@ -123,6 +123,10 @@ class Library:
         partial = resources.settings.partial_credit
         return load_builtin(builtin, resources.sandbox, resources.code_limits, partial)
 
+    def has_loaded(self, kind: ToolKind) -> bool:
+        """Say whether a tool of a kind was loaded from the registry."""
+        return any(loaded.tool.spec.kind == kind for loaded in self._loaded.values())
+
     def _look_up(self, family: str | None, signature: Signature) -> Loaded | str:
         registry = self._resources.registry
         keys = [signature.key] if family is None else [family, signature.key]
@@ -190,7 +194,7 @@ class Library:
         self._tried.add(builtin.name)
         report = admit(tool, load_table(builtin.name), again=self._constructed(builtin))
         registry = self._resources.registry
-        why = f"first needed with rlar-graph {__version__}"
+        why = f"first needed with rlar-graph {__version__}: {report.summary}"
         if rejected is not None:
             version = registry.readmit(
                 rejected.tool, rejected.number, report, reason="measured again", who="rlar"

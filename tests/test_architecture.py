@@ -86,7 +86,8 @@ def test_every_package_is_listed() -> None:
         ".".join(path.parent.relative_to(ROOT).parts)
         for folder in ("rlar_graph", "nodes", "prompts")
         for path in (ROOT / folder).rglob("__init__.py")
-        if "nodes" not in path.relative_to(ROOT).parts[1:] and "prompts" not in path.relative_to(ROOT).parts[1:]
+        if "nodes" not in path.relative_to(ROOT).parts[1:]
+        and "prompts" not in path.relative_to(ROOT).parts[1:]
     }
     mapped = {name if name.startswith("rlar_graph") else f"rlar_graph.{name}" for name in found}
     assert set(listed) == mapped
@@ -99,7 +100,17 @@ def test_inner_links_lead_to_the_folders_on_top() -> None:
             assert link.resolve() == ROOT / name
 
 
-HEAVY = ("torch", "transformers", "langgraph", "langchain_openai", "openai", "sqlalchemy", "pydantic", "sympy", "rich")
+HEAVY = (
+    "torch",
+    "transformers",
+    "langgraph",
+    "langchain_openai",
+    "openai",
+    "sqlalchemy",
+    "pydantic",
+    "sympy",
+    "rich",
+)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +128,9 @@ def test_importing_is_cheap(module: str, banned: tuple[str, ...]) -> None:
 
 
 def test_the_folders_have_one_import_name() -> None:
-    code = "import sys, rlar_graph.nodes, rlar_graph.prompts; assert not {'nodes', 'prompts'} & set(sys.modules)"
+    code = (
+        "import sys, rlar_graph.nodes, rlar_graph.prompts; assert not {'nodes', 'prompts'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

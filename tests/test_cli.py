@@ -107,8 +107,12 @@ def test_a_run_that_fails_at_once_destroys_no_older_results(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_leaves_whole_lines_and_a_registry_that_opens(tmp_path: Path, how: signal.Signals) -> None:
-    records = [SUM | {"id": f"{n}", "prompt": f"What is {n} + 2?", "reference": str(n + 2)} for n in range(20_000)]
+def test_a_killed_run_leaves_whole_lines_and_a_registry_that_opens(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    records = [
+        SUM | {"id": f"{n}", "prompt": f"What is {n} + 2?", "reference": str(n + 2)} for n in range(20_000)
+    ]
     file = write(tmp_path / "in.jsonl", *records)
     command = [sys.executable, "-m", "rlar_graph.cli", "score", file, "--out", "out.jsonl", "--quiet"]
     run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
@@ -129,8 +133,20 @@ def test_a_killed_run_leaves_whole_lines_and_a_registry_that_opens(tmp_path: Pat
 
 
 def test_eval_writes_the_published_figures(tmp_path: Path) -> None:
-    labelled = {"id": "1", "prompt": "What is 2 + 2?", "reference": "4", "chosen": ["4"], "rejected": ["5", "6"]}
-    unlabelled = {"id": "2", "prompt": "Write a poem.", "reference": None, "chosen": ["Rain."], "rejected": ["Sun."]}
+    labelled = {
+        "id": "1",
+        "prompt": "What is 2 + 2?",
+        "reference": "4",
+        "chosen": ["4"],
+        "rejected": ["5", "6"],
+    }
+    unlabelled = {
+        "id": "2",
+        "prompt": "Write a poem.",
+        "reference": None,
+        "chosen": ["Rain."],
+        "rejected": ["Sun."],
+    }
     tempting = unlabelled | {"task": "math", "source": "gsm8k"}
     with gzip.open(tmp_path / "set.jsonl.gz", "wt") as file:
         file.writelines(json.dumps(record) + "\n" for record in (labelled, unlabelled, tempting))
@@ -140,7 +156,10 @@ def test_eval_writes_the_published_figures(tmp_path: Path) -> None:
     assert (figures["items"], figures["completions"], figures["abstained"]) == (3, 7, 4)
     assert (figures["pair_accuracy"], figures["pair_accuracy_strict"]) == (1.0, 0.5)
     assert (figures["bon_accuracy"], figures["bon_accuracy_strict"]) == (1.0, pytest.approx(1 / 3))
-    assert (figures["pointwise_accuracy"], figures["pointwise_accuracy_strict"]) == (1.0, pytest.approx(3 / 7))
+    assert (figures["pointwise_accuracy"], figures["pointwise_accuracy_strict"]) == (
+        1.0,
+        pytest.approx(3 / 7),
+    )
     assert (figures["tpr"], figures["tnr"]) == (1.0, 1.0)
     assert figures["tools"] == {
         "maths v1": {"completions": 3, "abstained": 0},

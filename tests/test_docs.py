@@ -21,7 +21,9 @@ def test_the_readme_has_examples() -> None:
 
 @pytest.mark.parametrize(("code", "printed"), EXAMPLES)
 def test_examples_print_what_the_readme_says(code: str, printed: str, tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
     assert done.stdout == printed, done.stderr
 
 
