@@ -37,6 +37,8 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/maths.py
 	$(BIN)/python benchmarks/sandbox.py --quick
+	$(BIN)/python benchmarks/acquire.py --scripted
+	$(BIN)/python benchmarks/server.py
 
 drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md
 	$(BIN)/python docs/draw_graph.py
