@@ -32,6 +32,8 @@ SURE = 0.9
 FLOOR = 0.83
 VERIFIER_SECONDS, JUDGE_SECONDS = 0.25, 60.0
 MAX_FAILURES = 8
+WORN_CALLS = 8_000
+"""What four workers serve until the sandbox replaces them (its RECYCLE_CALLS each)."""
 
 _EXACT_FORM = re.compile(
     r"\b(?:only|exactly|nothing else|just|no other|without any|must (?:start|begin)|format)\b", re.IGNORECASE
@@ -99,9 +101,31 @@ def prove(
         metamorphic=_changes(tool, signature, deciding),
         again=load(True),
     )
+    if spec.kind == "verifier" and report.admitted:
+        report = replace(report, checks=(*report.checks, _unworn(tool, deciding)))
     shown = Check("visible probes", True, note=f"{len(visible)}, {len(mistakes)} mistakes")
     steady = steadiness(tool, deciding) if isinstance(tool, Judge) and report.admitted else ()
     return Proof(without_texts(replace(report, checks=(*report.checks, shown, *steady))), decided=True)
+
+
+def _unworn(tool: RewardTool, probes: Sequence[Probe]) -> Check:
+    """Ask one probe after another until every worker has served more calls than any ever will in service.
+
+    A verifier that counts its calls, or remembers what it saw, and accepts everything from some call on, looks sound
+    in the few hundred calls of the other checks.
+    """
+    first = judged(tool, probes)
+    seen = 0
+    while seen < WORN_CALLS:
+        salted = [replace(probe, completion=f"{probe.completion}{' ' * (seen % 7)}") for probe in probes]
+        # Only what was not accepted can be accepted later; white space keeps completions of one probe apart.
+        for probe, before, after in zip(salted, first, judged(tool, salted), strict=True):
+            if probe.expect in ("bad", "hostile") and (after.value or 0) >= 0.5 > (before.value or 0):
+                return Check(
+                    "the same after many calls", False, note=f"it changed within {seen + len(salted)} calls"
+                )
+        seen += len(salted)
+    return Check("the same after many calls", True, note=f"{seen} calls")
 
 
 def _changes(tool: RewardTool, signature: Signature, probes: Sequence[Probe]) -> list[Transform]:

@@ -7,6 +7,8 @@ act on. It is lint: what confines the code is the sandbox, and what makes it a v
 from __future__ import annotations
 
 import ast
+import importlib
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rlar_graph.rewards.base import ToolSpec
@@ -51,6 +53,11 @@ _BANNED_ATTRIBUTES: Mapping[str, str] = {
         ("f_back", "f_locals", "f_globals", "gi_frame", "cr_frame", "tb_frame", "tb_next", "uuid1", "uuid4"),
         "the verdict must depend on the arguments alone",
     ),
+}
+_BANNED_FUNCTIONS: Mapping[str, str] = {
+    **dict.fromkeys(("attrgetter", "methodcaller", "Formatter"), "write the name out"),
+    **dict.fromkeys(("get_type_hints", "ForwardRef"), "it runs text as code"),
+    **dict.fromkeys(("lru_cache", "cache", "count", "cycle"), "a verdict must not depend on earlier calls"),
 }
 _HARMLESS_DUNDERS = frozenset({"__name__", "__init__"})
 
@@ -174,8 +181,9 @@ def _signature_problems(tree: ast.Module) -> Iterator[str]:
 
 
 def _content_problems(tree: ast.Module) -> Iterator[str]:
+    modules = _modules(tree)
     for node in ast.walk(tree):
-        problem = _problem(node)
+        problem = _problem(node) or _smuggled(node, modules)
         if problem:
             yield f"line {getattr(node, 'lineno', 0)}: {problem}"
 
@@ -196,6 +204,40 @@ def _problem(node: ast.AST) -> str:
             return f"do not use .{name}: names with double underscores are not for verifiers"
         case ast.AsyncFunctionDef() | ast.Await() | ast.Global() | ast.Nonlocal():
             return "use plain functions without async, global or nonlocal"
+    return ""
+
+
+def _modules(tree: ast.Module) -> dict[str, str]:
+    """Return the names that stand for imported modules."""
+    return {
+        alias.asname or alias.name.partition(".")[0]: alias.name
+        if alias.asname
+        else alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name in ALLOWED_IMPORTS
+    }
+
+
+def _smuggled(node: ast.AST, modules: Mapping[str, str]) -> str:
+    """Return what is wrong with a name taken from an allowed module: most of them hold others that are not."""
+    taken: list[tuple[str, str]] = []
+    match node:
+        case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in modules:
+            taken = [(modules[owner], name)]
+        case ast.ImportFrom(module=str(module), names=names) if module in ALLOWED_IMPORTS:
+            taken = [(module, alias.name) for alias in names]
+        case ast.Constant(value=str(text)) if "__" in text and any(f"{mark}__" in text for mark in ".["):
+            return "do not reach for names with double underscores through a format"
+    for module, name in taken:
+        if name in _BANNED_FUNCTIONS:
+            return f"do not use {name}: {_BANNED_FUNCTIONS[name]}"
+        found = getattr(importlib.import_module(module), name, None)
+        full = f"{module}.{name}"
+        known = full in ALLOWED_IMPORTS or any(each.startswith(f"{full}.") for each in ALLOWED_IMPORTS)
+        if isinstance(found, types.ModuleType) and not known:
+            return f"do not use {full}: {_import_problem(name)}"
     return ""
 
 

@@ -28,9 +28,9 @@ class Limits:
     output_kb: int = 64
     """KiB of printed output kept; the rest is dropped without stopping the program."""
     disk_mb: int = 0
-    """MiB of scratch space; 0 means that nothing can be written anywhere. The process engine refuses any other."""
+    """MiB of scratch space at most. The process engine gives none, whatever is allowed: nothing can be written."""
     processes: int = 0
-    """Further processes or threads the program may start; 0 means none. The process engine refuses any other."""
+    """Further processes or threads at most. The process engine gives none, whatever is allowed."""
 
 
 @dataclass(frozen=True)

@@ -124,14 +124,15 @@ def _answer(module: types.ModuleType, name: str, arguments: list[Any], keywords:
 
 
 def _call(function: Callable[..., Any], arguments: list[Any], keywords: dict[str, Any]) -> bytes:
-    before = {place: pack(value) for place, value in enumerate(arguments) if type(value) in _MUTABLE}
+    given = [*arguments, *keywords.values()]
+    before = {place: pack(value) for place, value in enumerate(given) if type(value) in _MUTABLE}
     value = function(*arguments, **keywords)
     answer = pack_answer(value)
     changed: list[object] = []
     for place, old in before.items():
         try:
-            if pack(arguments[place]) != old:
-                changed.append([place, arguments[place]])
+            if pack(given[place]) != old:
+                changed.append([place, given[place]])
         except (TypeError, ValueError):
             continue  # what cannot be sent cannot be seen by the tests either
     frame = b"".join((b"\x93\x00", answer, pack_answer(changed)))

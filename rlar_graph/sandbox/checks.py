@@ -84,6 +84,8 @@ class Plan:
     """Names the tests take from the program."""
     code: CodeType | None = None
     """The tree, compiled once for all programs of a rollout."""
+    asserts: bool = False
+    """Whether they hold an assert statement in a loop."""
     tame: bool = False
     """Whether the tests can do nothing but compute and compare, so that a grader may serve others after them."""
 
@@ -108,6 +110,7 @@ def plan_tests(text: str, entry: str, *, objects: bool = False) -> Plan:
     check = _check_function(tree)
     entry = entry or _entry_in_call(tree, check)
     tree = ast.fix_missing_locations(_Methods().visit(tree))
+    tree.body = [inner for node in tree.body for inner in _unguarded(node)]
     imported = _take_imports(tree)
     if check:
         tree.body = [node for node in tree.body if not _calls(node, check)]
@@ -117,7 +120,24 @@ def plan_tests(text: str, entry: str, *, objects: bool = False) -> Plan:
         refuse_objects(tree, names | ({parameter} if parameter else set()))
     tame = _is_tame(tree, names)
     _separate(tree, check, names | ({parameter} if parameter else set()))
-    return Plan(ast.fix_missing_locations(tree), check, entry, names, tame=tame)
+    loops = (node for node in ast.walk(tree) if isinstance(node, ast.For))
+    asserts = any(isinstance(inner, ast.Assert) for loop in loops for inner in ast.walk(loop))
+    return Plan(ast.fix_missing_locations(tree), check, entry, names, asserts=asserts, tame=tame)
+
+
+def _unguarded(node: ast.stmt) -> list[ast.stmt]:
+    """What stands under ``if __name__ == "__main__"`` is run too, but for the test runners called there."""
+    match node:
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()]), body=body):
+            return [inner for inner in body if not _is_runner(inner)]
+    return [node]
+
+
+def _is_runner(node: ast.stmt) -> bool:
+    names = {"unittest", "pytest", "doctest", "sys"}
+    return isinstance(node, ast.Import | ast.ImportFrom) or any(
+        isinstance(inner, ast.Name) and inner.id in names for inner in ast.walk(node)
+    )
 
 
 def _functions(tree: ast.Module) -> dict[str, ast.FunctionDef]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -110,7 +110,8 @@ def _from_numpy(value: Any, kind: type) -> object:
 
 def _special_answer(value: Any) -> object:
     """As :func:`_special`, with iterators written out: they arrive as iterators again."""
-    if isinstance(value, _ITERATORS):
+    # Any iterator: this runs where the program does, which may answer what it likes anyway.
+    if isinstance(value, Iterator):
         items = list(islice(cast(Iterable[object], value), _MOST_ITEMS + 1))
         if len(items) > _MOST_ITEMS:
             raise NotPlain(f"an iterator of over {_MOST_ITEMS} items is not a plain value")

@@ -16,7 +16,7 @@ from rlar_graph.sandbox.flavours import flavour_for
 from rlar_graph.sandbox.launcher import Zygote
 from rlar_graph.sandbox.worker import Worker
 
-RECYCLE_CALLS = 10_000
+RECYCLE_CALLS = 2_000
 """Calls after which a worker is replaced: what it leaked or let drift goes with it."""
 
 

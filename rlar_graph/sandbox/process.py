@@ -19,6 +19,8 @@ from rlar_graph.sandbox.pool import Pool, verifier_for
 from rlar_graph.sandbox.trial import Trials
 
 DEFAULT = Limits()
+MOST_SECONDS, MOST_MB = 1_000_000, 1 << 26
+"""Beyond these the kernel's own counters overflow."""
 
 
 class ProcessSandbox:
@@ -150,10 +152,10 @@ class ProcessSandbox:
 def refuse_limits(limits: Limits) -> Outcome | None:
     """Why a call with these limits cannot run here; None when it can."""
     problem = ""
-    if limits.seconds <= 0 or limits.memory_mb <= 0:
-        problem = "limits must be positive"
-    elif limits.disk_mb or limits.processes:
-        problem = "the process engine gives no scratch space and no further processes: set disk_mb and processes to 0"
+    if type(limits.seconds) not in (int, float) or type(limits.memory_mb) is not int:
+        problem = "seconds must be a number and memory_mb a whole number"
+    elif not 0 < limits.seconds <= MOST_SECONDS or not 0 < limits.memory_mb <= MOST_MB:
+        problem = f"limits must be positive, and at most {MOST_SECONDS} s and {MOST_MB} MiB"
     return Outcome("refused", None, problem, fault="sandbox") if problem else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from typing import Any
@@ -29,6 +30,7 @@ def main(descriptors: list[int]) -> None:
     os.close(stdin)
     os.close(stdout)
     sys.stdin, sys.stdout = _text(0, "r"), _text(1, "w")
+    vars(sys).update(__stdin__=sys.stdin, __stdout__=sys.stdout)
     sys.argv = ["program.py"]
     code, text = _run(source)
     os.write(word, LOADED.pack(code, encode(text)))
@@ -47,7 +49,10 @@ def _run(source: bytes) -> tuple[Code, str]:
     else:
         code, text = (Code.OK, "") if error is None else (Code.ERROR, describe(error))
     try:
-        sys.stdout.flush()
-    except (OSError, ValueError, AttributeError):
-        return Code.ERROR, "standard output was closed"
+        atexit._run_exitfuncs()  # programs print from there; os._exit would leave them out
+        for stream in (sys.stdout, sys.__stdout__):
+            if stream is not None and not getattr(stream, "closed", False):
+                stream.flush()
+    except BaseException as late:  # noqa: BLE001  the process edge
+        return Code.ERROR, f"{describe(late)} (while standard output was flushed)"
     return code, text

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rlar_graph.sandbox.candidate import ABSENT, NOT_PLAIN, RETURNED, read_frame, write_frame
-from rlar_graph.sandbox.plain import NotPlain, pack, unpack
+from rlar_graph.sandbox.plain import NotPlain, pack_answer, unpack
 from rlar_graph.sandbox.wire import PLAIN_BYTES, Code
 
 # An AssertionError of the program's would pass a test that expects the assertion helper to raise; a StopIteration
@@ -53,7 +53,8 @@ class Caller:
     def call(self, name: str, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Call the program's function ``name``; raise what it raised."""
         try:
-            frame = pack([name, list(arguments), keywords])
+            # An iterator that the program answered may be handed on to it: no program can ask to be left ungraded.
+            frame = pack_answer([name, list(arguments), keywords])
         except (NotPlain, ValueError) as error:
             raise NeedsCallable(
                 f"the tests pass a value to the program that cannot be sent: {error}"
@@ -67,7 +68,7 @@ class Caller:
             raise ProgramEnded("the program's process ended") from None
         kind, value, extra = self._read("during a call")
         if kind == RETURNED:
-            _copy_back(arguments, extra)
+            _copy_back([*arguments, *keywords.values()], extra)
             return value
         raise _exception(kind, value, extra)
 
@@ -84,7 +85,7 @@ class Caller:
         return [*found, []][:3]
 
 
-def _copy_back(arguments: tuple[Any, ...], changed: Any) -> None:
+def _copy_back(arguments: list[Any], changed: Any) -> None:
     """Show the tests what the program did to the lists, dicts and sets it was given."""
     if type(changed) is not list:
         return

@@ -72,8 +72,8 @@ class Grader:
             ready = {
                 number for number, _ in poller.poll(min(_LAST_WORD, max(0.0, end - time.monotonic())) * 1000)
             }
-            if not ready:
-                raise SandboxError("the grader did not notice the program's end")
+            # A program can leave an answer that keeps the grader busy and die: that it died is its own doing, so
+            # the caller blames it, and never the sandbox.
         return read_verdict(self.control) if ready else None
 
     def close(self) -> None:
@@ -174,8 +174,9 @@ class Trials:
         try:
             program = self._start(grader, source, job, limits, flavour, any_tests=any_tests)
             try:
+                begun = time.monotonic()
                 verdict = grader.verdict(limits.seconds, program)
-                late = verdict is None
+                late, died = verdict is None, program.wait(0.0)
                 if verdict is None:
                     program.kill()  # the grader sees its pipe close and says how far it came
                     verdict = grader.verdict(_LAST_WORD, program)
@@ -190,6 +191,9 @@ class Trials:
                 grader.close()
         if late:
             passed, total = (verdict.passed, verdict.total) if verdict else (0, 0)
+            if verdict is None and died and time.monotonic() - begun < limits.seconds:
+                ended = "the program's process ended and left its grader busy"
+                return Outcome("crashed", None, ended, fault="program")
             return Outcome(
                 "timeout", None, f"over {limits.seconds:g} s", passed=passed, total=total, fault="program"
             )
