@@ -107,7 +107,10 @@ def plan_tests(text: str, entry: str, *, objects: bool = False) -> Plan:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise BadTests(f"the tests are not Python: {type(error).__name__}{line}") from error
+    _refuse_silent(tree)
     check = _check_function(tree)
+    if check and len({ast.unparse(node) for node in tree.body if _calls(node, check)}) > 1:
+        raise BadTests(f"{check} is called for more than one function; hand over the tests of one at a time")
     entry = entry or _entry_in_call(tree, check)
     tree = ast.fix_missing_locations(_Methods().visit(tree))
     tree.body = [inner for node in tree.body for inner in _unguarded(node)]
@@ -123,6 +126,17 @@ def plan_tests(text: str, entry: str, *, objects: bool = False) -> Plan:
     loops = (node for node in ast.walk(tree) if isinstance(node, ast.For))
     asserts = any(isinstance(inner, ast.Assert) for loop in loops for inner in ast.walk(loop))
     return Plan(ast.fix_missing_locations(tree), check, entry, names, asserts=asserts, tame=tame)
+
+
+def _refuse_silent(tree: ast.Module) -> None:
+    """Refuse tests in which nothing can fail: a program would pass them whatever it does."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert | ast.Raise):
+            return
+        name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        if any(word in name.lower() for word in ("assert", "fail", "raises", "exit", "testmod")):
+            return
+    raise BadTests("the tests assert nothing, so any program would pass them")
 
 
 def _unguarded(node: ast.stmt) -> list[ast.stmt]:

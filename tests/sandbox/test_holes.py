@@ -98,6 +98,19 @@ def test_no_test_is_dropped(tests: str, sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    "tests",
+    [
+        "f(5) == 6",
+        ["f(5) == 6", "print(f(5) == 6)"],
+        "def check(candidate):\n    assert candidate(1) == 2\ncheck(f)\ncheck(g)\n",
+    ],
+)
+def test_tests_that_cannot_fail_are_refused(tests: object, sandbox: Sandbox) -> None:
+    outcome = sandbox.run_tests("def f(x): return x + 1\ndef g(x): return 0", tests)
+    assert (outcome.status, outcome.fault) == ("refused", "sandbox")
+
+
+@pytest.mark.parametrize(
     "limits",
     [
         Limits(seconds=float("inf")),

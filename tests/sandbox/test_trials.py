@@ -337,7 +337,7 @@ def test_tame_tests_are_known() -> None:
     assert plan_tests("def check(c):\n    for a, b in zip([1], [2]):\n        assert c(a) == b", "f").tame
     for wild in (
         "import os\nassert f(1) == 1",
-        "while f(1): pass",
+        "while f(1): assert f(2)",
         "assert f.__class__",
         "x = open('y')\nassert f(1)",
     ):
