@@ -1,5 +1,6 @@
 # Two commands for everybody: `make demo` and `make test`. Both set up what they need on a fresh machine.
 PYTHON ?= python3
+DATA ?= ../shared/data
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -34,6 +35,7 @@ check: $(VENV)/installed-dev ## Lint, types, architecture
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 bench: $(VENV)/installed-dev ## Print the figures the project claims, beside their rivals
+	if test -d $(DATA); then $(BIN)/rlar eval $(DATA)/*.jsonl.gz --registry /tmp/rlar-bench.db; fi
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/maths.py
 	$(BIN)/python benchmarks/sandbox.py --quick
