@@ -508,7 +508,7 @@ def test_the_self_test_believes_no_layer(monkeypatch: pytest.MonkeyPatch) -> Non
     # Layers that report themselves in force and let these pass.
     leaky = (*flavours.readable(), tempfile.gettempdir(), "/etc")
     monkeypatch.setattr("rlar_graph.sandbox.flavours.readable", lambda: leaky)
-    with pytest.raises(SandboxUnavailable, match=r"could still read a file, list a directory"):
+    with pytest.raises(SandboxUnavailable, match=r"could still (?:read a file, )?list a directory"):
         open_sandbox()
 
 
