@@ -182,15 +182,20 @@ def _batches(file: str) -> Iterator[list[tuple[int, Rollout]]]:
         yield batch
 
 
-def _score_file(file: str, engine: Engine, out: Path | None, quiet: bool) -> dict[str, Tally]:
+def _score_file(file: str, engine: Engine, out: Path | None, quiet: bool) -> dict[tuple[str, str], Tally]:
     """Score a file batch by batch; each batch's lines are on disk before the next begins."""
+    from rlar_graph.acquisition import Acquisition
     from rlar_graph.cli.progress import progress_over
     from rlar_graph.jsonl import LineWriter
 
-    tallies: dict[str, Tally] = {}
+    tallies: dict[tuple[str, str], Tally] = {}
+    acquisition = Acquisition(engine)
     with LineWriter(out or Path("/dev/null")) as writer, progress_over(file, quiet) as advance:
         for batch in _batches(file):
-            plan = engine.plan([rollout for _, rollout in batch])
+            rollouts = [rollout for _, rollout in batch]
+            plan = engine.plan(rollouts)
+            if engine.may_acquire and acquisition.seek(plan):
+                plan = engine.plan(rollouts)
             rows = engine.score(plan)
             for (number, rollout), planned, row in zip(batch, plan, rows, strict=True):
                 if out is not None:
@@ -200,9 +205,9 @@ def _score_file(file: str, engine: Engine, out: Path | None, quiet: bool) -> dic
     return tallies
 
 
-def _tally(tallies: dict[str, Tally], planned: Planned, row: list[Score]) -> None:
+def _tally(tallies: dict[tuple[str, str], Tally], planned: Planned, row: list[Score]) -> None:
     tool = "-" if isinstance(planned.tool, str) else planned.tool.label
-    tallies.setdefault(planned.route.signature.key, Tally(tool)).add(row)
+    tallies.setdefault((planned.route.signature.key, tool), Tally(tool)).add(row)
 
 
 def _line(number: int, rollout: Rollout, planned: Planned, row: list[Score]) -> dict[str, object]:
@@ -246,10 +251,10 @@ def _explain(file: str, engine: Engine, json_: bool) -> None:
                 typer.echo(f"line {number}: {signature} -> {tool or 'abstains'}: {why}")
 
 
-def _summary(file: str, tallies: dict[str, Tally], seconds: float) -> dict[str, object]:
+def _summary(file: str, tallies: dict[tuple[str, str], Tally], seconds: float) -> dict[str, object]:
     rows = [
         {
-            "signature": key,
+            "signature": key[0],
             "tool": tally.tool,
             "completions": tally.completions,
             "mean": tally.mean,
@@ -262,7 +267,7 @@ def _summary(file: str, tallies: dict[str, Tally], seconds: float) -> dict[str, 
     return {"file": file, "seconds": seconds, "signatures": rows}
 
 
-def _show(tallies: dict[str, Tally], seconds: float) -> None:
+def _show(tallies: dict[tuple[str, str], Tally], seconds: float) -> None:
     """Print the table by signature."""
     from rich.table import Table
 
@@ -275,11 +280,11 @@ def _show(tallies: dict[str, Tally], seconds: float) -> None:
     for key, tally in sorted(tallies.items()):
         mean = "-" if tally.mean is None else f"{tally.mean:.3f}"
         rate = f"{tally.completions / tally.seconds:,.0f}" if tally.seconds else "-"
-        table.add_row(key, tally.tool, f"{tally.completions:,}", mean, f"{tally.abstained:,}", rate)
+        table.add_row(key[0], tally.tool, f"{tally.completions:,}", mean, f"{tally.abstained:,}", rate)
     console().print(table)
 
 
-def _advise(tallies: dict[str, Tally], out: Path | None) -> None:
+def _advise(tallies: dict[tuple[str, str], Tally], out: Path | None) -> None:
     """Say in plain words what an abstention means and how to cover it."""
     if out is not None:
         typer.echo(f"Scores are in {out}, one line per prompt.", err=True)
