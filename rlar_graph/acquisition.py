@@ -155,6 +155,7 @@ class Acquisition:
                 self._engine.sought.clear()
                 self._engine.leases.close()
                 self._engine.library.forget()
+        self._engine.tried.update(outcome["family"] for outcome in outcomes if outcome["tool"] is None)
         for outcome in outcomes:
             log.info("family %s: %s (%s)", outcome["family"], outcome["tool"] or "no tool", outcome["why"])
         return outcomes

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rlar_graph.registry.leases import Leases
 
 
+PASSING = ("LLMUnavailable", "BudgetExhausted", "SandboxError")
+"""Reasons of an attempt that say nothing of the family: a run of another day may go better."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What serves one signature."""
@@ -68,6 +72,8 @@ class Engine:
         self.recorder = Recorder(self.resources)
         self.sought: dict[str, str | None] = {}
         """Families a tool is sought for whatever was tried before, and the tool that is to be replaced."""
+        self.tried: set[str] = set()
+        """Families a tool was sought for in vain in this process, whatever the reason: once is enough for one run."""
         self._leases: Leases | None = None
         self._planner: Planner | None = None
         self._lock = threading.Lock()
@@ -119,7 +125,9 @@ class Engine:
             return False
         if any(family in entry.keys for entry in registry.reacquisitions()):
             return False
-        return bool(registry.attempts(family))
+        if family in self.tried:
+            return True
+        return any(not attempt.reason.startswith(PASSING) for attempt in registry.attempts(family))
 
     def plan(self, rollouts: Sequence[Rollout]) -> list[Planned]:
         """Say which tool will score each rollout, and why.

@@ -148,6 +148,14 @@ def test_a_broken_server_is_an_abstention_not_a_crash(trouble: Callable[[], Answ
         assert {value for row in values(reward) for value in row} == {None}
 
 
+def test_an_outage_is_not_held_against_the_family(tmp_path: Path) -> None:
+    with acquiring(tmp_path, lambda request: failing(500), llm_seconds=0.3) as (reward, _):
+        reward.prepare(rollouts(), probes=PROBES)
+        assert {value for row in values(reward) for value in row} == {None}
+    with acquiring(tmp_path, Model(RIGHT)) as (reward, _):
+        assert values(reward) == [[1.0, 0.0]] * 12
+
+
 def test_the_budget_is_hard(tmp_path: Path) -> None:
     with acquiring(tmp_path, Model(HALF), llm_calls=2) as (reward, server):
         reward.prepare(rollouts(), probes=PROBES)
