@@ -144,14 +144,14 @@ class Engine:
             routes = self.planner.decide(rollouts, ask=False)
         return plan_rollouts(rollouts, routes, self.library)
 
-    def score(self, plan: Sequence[Planned]) -> list[list[Score]]:
-        """Score what :meth:`plan` returned, and keep count of it in the registry.
+    def score(self, plan: Sequence[Planned], step: int | None = None) -> list[list[Score]]:
+        """Score what :meth:`plan` returned, and keep count of it in the registry, by the trainer's step if it is known.
 
         Raises:
             InputError: A rollout has no completions.
         """
         scores, usage = score_planned(plan, self.settings.max_completion_chars)
-        self.recorder.record(plan, scores, usage)
+        self.recorder.record(plan, scores, usage, step)
         return scores
 
     def prepare(self, rollouts: Sequence[Rollout]) -> PrepareReport:

@@ -7,18 +7,26 @@ time. So what is due is kept here and written at most once a second. A killed pr
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rlar_graph.drift import DriftMonitor
-from rlar_graph.registry.records import Decision, Usage
+from rlar_graph.registry.records import Decision, Outcome, Usage
 from rlar_graph.resources import Resources
 from rlar_graph.scoring import Planned
 from rlar_graph.types import Score
 
 FLUSH_SECONDS = 1.0
+REASON_CHARS = 160
+REASONS_KEPT = 200
+"""Kinds of abstention that one process tells apart; a reason may quote data, and the registry has to stay small."""
+OTHER = "other reasons"
+NUMBER = re.compile(r"(?<![\w.])\d[\d,.]*(?!\w)")
 
 
 class Recorder:
@@ -34,6 +42,8 @@ class Recorder:
         self._lock = threading.Lock()
         self._usage: list[Usage] = []
         self._decisions: list[Decision] = []
+        self._outcomes: Counter[tuple[str, str | None, str | None]] = Counter()
+        self._reasons: set[str] = set()
         self._due = time.monotonic() + FLUSH_SECONDS
         self._monitor: DriftMonitor | None = None
 
@@ -45,9 +55,13 @@ class Recorder:
         return self._monitor
 
     def record(
-        self, plan: Sequence[Planned], scores: Sequence[Sequence[Score]], usage: Sequence[Usage]
+        self,
+        plan: Sequence[Planned],
+        scores: Sequence[Sequence[Score]],
+        usage: Sequence[Usage],
+        step: int | None = None,
     ) -> None:
-        """Keep what one batch came to, and write it if a second has passed.
+        """Keep what one batch of the trainer's step came to, and write it if a second has passed.
 
         Raises:
             RegistryError: The registry cannot be written; the scores themselves are not affected.
@@ -60,7 +74,8 @@ class Recorder:
         ]
         self.monitor.observe_batch(scores)
         with self._lock:
-            self._usage += usage
+            self._usage += [replace(each, step=step) for each in usage]
+            self._tally(plan, scores)
             self._decisions += sampled
             due = time.monotonic() >= self._due
         if due:
@@ -71,11 +86,32 @@ class Recorder:
         with self._lock:
             usage, self._usage = self._usage, []
             decisions, self._decisions = self._decisions, []
+            tally, self._outcomes = self._outcomes, Counter()
             self._due = time.monotonic() + FLUSH_SECONDS
-        if usage or decisions:
-            self._resources.registry.record(merge(usage), decisions)
+        outcomes = [Outcome(*key, count) for key, count in tally.items()]
+        if usage or outcomes:
+            self._resources.registry.record(merge(usage), decisions, outcomes)
         if self._monitor is not None:
             self._monitor.look()
+
+    def _tally(self, plan: Sequence[Planned], scores: Sequence[Sequence[Score]]) -> None:
+        """Count outcomes by signature, tool and reason."""
+        for planned, row in zip(plan, scores, strict=True):
+            signature = planned.route.signature.key
+            reasons = [score.abstained for score in row if score.abstained is not None]
+            if len(row) > len(reasons):
+                self._outcomes[signature, row[0].tool, None] += len(row) - len(reasons)
+            for reason in reasons:
+                self._outcomes[signature, row[0].tool, self._kind(reason)] += 1
+
+    def _kind(self, reason: str) -> str:
+        """Return a reason without its numbers, or :data:`OTHER` once there are too many kinds."""
+        kind = NUMBER.sub("#", reason[:REASON_CHARS])
+        if kind not in self._reasons:
+            if len(self._reasons) >= REASONS_KEPT:
+                return OTHER
+            self._reasons.add(kind)
+        return kind
 
     def _is_sampled(self, prompt: str) -> bool:
         """Pick prompts by a hash, so that a replay keeps the same ones."""
@@ -83,10 +119,10 @@ class Recorder:
 
 
 def merge(usage: Sequence[Usage]) -> list[Usage]:
-    """Add up what several batches asked of the same versions."""
-    sums: dict[tuple[str, int], Usage] = {}
+    """Add up what several batches of the same step asked of the same versions."""
+    sums: dict[tuple[str, int, int | None], Usage] = {}
     for each in usage:
-        key = (each.tool, each.version)
+        key = (each.tool, each.version, each.step)
         before = sums.get(key)
         sums[key] = (
             each
@@ -98,6 +134,9 @@ def merge(usage: Sequence[Usage]) -> list[Usage]:
                 before.abstentions + each.abstentions,
                 before.errors + each.errors,
                 before.seconds + each.seconds,
+                before.total + each.total,
+                before.squares + each.squares,
+                each.step,
             )
         )
     return list(sums.values())

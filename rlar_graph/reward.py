@@ -50,7 +50,8 @@ class AgentReward:
             prompts: One prompt per completion: text or chat messages.
             completions: Texts, or lists of chat messages of which the last assistant message counts.
             **columns: Columns of the data set, one entry per completion (``answer``, ``tests``, ...); what the
-                trainer adds of its own is left alone, but ``log_extra`` and ``log_metric`` are used.
+                trainer adds of its own is left alone, but ``log_extra``, ``log_metric`` and the step of
+                ``trainer_state`` are used.
 
         Returns:
             One value in [0, 1] per completion, or None where no tool could judge it.
@@ -60,7 +61,8 @@ class AgentReward:
         """
         rollouts, places = rollouts_from_columns(prompts, completions, columns)
         flat: list[Score] = [Score(None)] * len(completions)
-        for indices, row in zip(places, self.score(rollouts), strict=True):
+        rows = self._score(rollouts, _step(columns.get("trainer_state")))
+        for indices, row in zip(places, rows, strict=True):
             for index, score in zip(indices, row, strict=True):
                 flat[index] = score
         _log(flat, columns.get("log_extra"), columns.get("log_metric"))
@@ -79,11 +81,13 @@ class AgentReward:
             InputError: A record cannot be read, or a rollout has no completions.
             RegistryError: The registry cannot be opened or read.
         """
-        found = _rollouts(rollouts)
-        plan = self._engine.plan(found)
+        return self._score(_rollouts(rollouts))
+
+    def _score(self, rollouts: Sequence[Rollout], step: int | None = None) -> list[list[Score]]:
+        plan = self._engine.plan(rollouts)
         if self._engine.may_acquire and self._acquisition.seek(plan):
-            plan = self._engine.plan(found)
-        return self._engine.score(plan)
+            plan = self._engine.plan(rollouts)
+        return self._engine.score(plan, step)
 
     async def ascore(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[list[Score]]:
         """Score rollouts without blocking the event loop; see :meth:`score`."""
@@ -188,6 +192,12 @@ def _rollouts(items: Sequence[Rollout | Mapping[str, object]]) -> list[Rollout]:
         except InputError as error:
             raise InputError(f"rollout {number}: {error.problem}", field=error.field) from error
     return rollouts
+
+
+def _step(trainer_state: object) -> int | None:
+    """Return the trainer's step where it hands its state over (TRL, ms-swift)."""
+    step = getattr(trainer_state, "global_step", None)
+    return step if isinstance(step, int) and step >= 0 else None
 
 
 def _log(scores: Sequence[Score], log_extra: object, log_metric: object) -> None:

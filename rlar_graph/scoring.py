@@ -78,13 +78,16 @@ def score_planned(plan: Sequence[Planned], max_chars: int) -> tuple[list[list[Sc
         seconds = time.perf_counter() - started
         count = sum(map(len, rows))
         share = seconds / count
-        missing = 0
+        missing, total, squares = 0, 0.0, 0.0
         for index, row in zip(indices, rows, strict=True):
             scores[index] = [
                 Score(v.value, v.raw, v.abstained, loaded.name, loaded.version, share, v.detail) for v in row
             ]
-            missing += sum(v.abstained is not None for v in row)
-        usage.append(Usage(loaded.name, loaded.version, count, missing, errors, seconds))
+            values = [v.value for v in row if v.value is not None]
+            missing += len(row) - len(values)
+            total += sum(values)
+            squares += sum(value * value for value in values)
+        usage.append(Usage(loaded.name, loaded.version, count, missing, errors, seconds, total, squares))
     return scores, usage
 
 

@@ -181,9 +181,29 @@ SECOND = (
         PRIMARY KEY (version_id, monitor))""",
 )
 
+THIRD = (
+    """CREATE TABLE rlar_rewards (
+        minute TEXT NOT NULL,
+        version_id INTEGER NOT NULL REFERENCES rlar_versions (id),
+        step BIGINT NOT NULL,
+        completions BIGINT NOT NULL,
+        abstentions BIGINT NOT NULL,
+        total DOUBLE PRECISION NOT NULL,
+        squares DOUBLE PRECISION NOT NULL,
+        PRIMARY KEY (minute, version_id, step))""",
+    """CREATE TABLE rlar_outcomes (
+        hour TEXT NOT NULL,
+        signature TEXT NOT NULL,
+        tool TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        completions BIGINT NOT NULL,
+        PRIMARY KEY (hour, signature, tool, reason))""",
+)
+
 MIGRATIONS = (
     Migration(1, "tools, versions, admissions, bindings, events, usage and decisions", FIRST),
     Migration(2, "families, labels, probes, claims, attempts, cache, spend, drift", SECOND),
+    Migration(3, "rewards by minute and step, outcomes by hour and reason", THIRD),
 )
 
 

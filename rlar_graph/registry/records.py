@@ -183,6 +183,26 @@ class Usage:
     """Calls in which it broke as a whole."""
     seconds: float = 0.0
     """Wall-clock seconds it took."""
+    total: float = 0.0
+    """Sum of its values."""
+    squares: float = 0.0
+    """Sum of the squares of its values."""
+    step: int | None = None
+    """The trainer's step, where the trainer names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many completions of one signature came to one outcome with one tool."""
+
+    signature: str
+    """Key of the signature."""
+    tool: str | None
+    """Name of the tool; None where none served the prompts."""
+    reason: str | None
+    """Kind of abstention; None for completions that were given a value."""
+    completions: int
+    """How many."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from rlar_graph.registry import adoption, lifecycle, portable, traffic, versions
+from rlar_graph.registry import adoption, lifecycle, portable, series, traffic, versions
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.identity import identify
 from rlar_graph.registry.migrations import migrate
@@ -19,6 +19,7 @@ from rlar_graph.registry.records import (
     Decision,
     Event,
     ImportedTool,
+    Outcome,
     Provenance,
     Report,
     Spec,
@@ -282,18 +283,26 @@ class Registry(Workshop):
                 why = reason if before is None else f"{reason} (was {before})".strip()
                 versions.note(connection, name, "bound", why, who, key=key)
 
-    def record(self, usage: Sequence[Usage] = (), decisions: Sequence[Decision] = ()) -> None:
-        """Add what a scored batch used, and the decisions sampled from it, in one transaction.
+    def record(
+        self,
+        usage: Sequence[Usage] = (),
+        decisions: Sequence[Decision] = (),
+        outcomes: Sequence[Outcome] = (),
+    ) -> None:
+        """Add what a scored batch used and came to, and the decisions sampled from it, in one transaction.
 
         Raises:
             UnknownTool: A version named in it is not in the registry; nothing is then written.
         """
-        if not usage and not decisions:
+        if not usage and not decisions and not outcomes:
             return
         with self._database.counting() as connection:
             if usage:
                 counted = [(self._row_id(connection, each.tool, each.version), each) for each in usage]
                 traffic.count(connection, self._database, counted, datetime.now(UTC).date())
+                series.add_rewards(connection, self._database, counted)
+            if outcomes:
+                series.add_outcomes(connection, self._database, outcomes)
             if decisions:
                 traffic.keep(connection, [(self._decider(connection, each), each) for each in decisions])
 

@@ -132,6 +132,28 @@ usage = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
 )
 
+rewards = sa.Table(
+    "rlar_rewards",
+    metadata,
+    sa.Column("minute", sa.Text, primary_key=True),
+    sa.Column("version_id", sa.ForeignKey("rlar_versions.id"), primary_key=True),
+    sa.Column("step", sa.BigInteger, primary_key=True),
+    sa.Column("completions", sa.BigInteger, nullable=False),
+    sa.Column("abstentions", sa.BigInteger, nullable=False),
+    sa.Column("total", sa.Double, nullable=False),
+    sa.Column("squares", sa.Double, nullable=False),
+)
+
+outcomes = sa.Table(
+    "rlar_outcomes",
+    metadata,
+    sa.Column("hour", sa.Text, primary_key=True),
+    sa.Column("signature", StorableText, primary_key=True),
+    sa.Column("tool", StorableText, primary_key=True),
+    sa.Column("reason", StorableText, primary_key=True),
+    sa.Column("completions", sa.BigInteger, nullable=False),
+)
+
 decisions = sa.Table(
     "rlar_decisions",
     metadata,

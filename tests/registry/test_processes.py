@@ -193,7 +193,7 @@ FILLING = f"""{COMMON}
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with open_registry(url) as registry:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
     turn = 0
     try:
         while True:
