@@ -1,29 +1,43 @@
-"""Registries to test on: a SQLite file always, and PostgreSQL where RLAR_TEST_POSTGRES names a server."""
+"""Registries to test on: a SQLite file, SQLite in memory, and a PostgreSQL server.
+
+The server is the one that ``RLAR_TEST_POSTGRES`` names, else one that the test run starts. Where neither is to be had,
+what needs it is skipped and says why.
+"""
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from rlar_graph.registry import open_registry
 from rlar_graph.registry.store import Registry
+from tests.postgres_server import PostgresServer, ServerElsewhere, running_server
 
-SERVERS = ["postgresql"] if os.environ.get("RLAR_TEST_POSTGRES") else []
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL server of this test run."""
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed (extra postgres)")
+    named = os.environ.get("RLAR_TEST_POSTGRES")
+    if named:
+        yield ServerElsewhere(named)
+        return
+    try:
+        with running_server() as server:
+            yield server
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
-@pytest.fixture(params=["sqlite", "memory", *SERVERS])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'rlar.db'}"
-    elif request.param == "memory":
+    if request.param == "memory":
         yield "sqlite://"
     else:
-        yield from postgres_database()
+        yield from _database(request, tmp_path)
 
 
 @pytest.fixture
@@ -32,25 +46,16 @@ def registry(url: str) -> Iterator[Registry]:
         yield opened
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A registry that several handles can open."""
+    yield from _database(request, tmp_path)
+
+
+def _database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'rlar.db'}"
-    else:
-        yield from postgres_database()
-
-
-def postgres_database() -> Iterator[str]:
-    """Make an empty database for one test, and drop it."""
-    name = f"rlar_test_{uuid.uuid4().hex[:12]}"
-    where = sa.make_url(os.environ["RLAR_TEST_POSTGRES"]).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(where, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield where.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    finally:
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-        engine.dispose()
+        yield f"sqlite:///{folder / 'rlar.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.database() as found:
+        yield found
