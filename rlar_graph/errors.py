@@ -24,8 +24,11 @@ A broken completion, a timed-out program or an unparsable answer is not an error
 from __future__ import annotations
 
 
-class RlarError(Exception):
-    """Root of the tree: catch this to catch everything the library raises on purpose."""
+class RlarError(RuntimeError):
+    """Root of the tree: catch this to catch everything the library raises on purpose.
+
+    A ``RuntimeError``, because the LangGraph server tells its clients the message of nothing but built-in errors.
+    """
 
 
 class SettingsError(RlarError):

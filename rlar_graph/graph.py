@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from langgraph.graph import END, START, StateGraph
@@ -28,7 +26,7 @@ from rlar_graph.nodes.rm_evaluator import rm_evaluator
 from rlar_graph.nodes.scorer import scorer
 from rlar_graph.nodes.search import search
 from rlar_graph.nodes.verifier_tester import verifier_tester
-from rlar_graph.settings import Settings
+from rlar_graph.process_engine import process_engine
 from rlar_graph.state import AcquireState, FamilyTask, GraphInput, GraphOutput, GraphState
 
 StateT = TypeVar("StateT", GraphState, AcquireState, contravariant=True)
@@ -55,8 +53,6 @@ Graph: TypeAlias = CompiledStateGraph[GraphState, Context, GraphInput, GraphOutp
 Branch: TypeAlias = CompiledStateGraph[AcquireState, Context, FamilyTask, AcquireState]
 EngineOf: TypeAlias = Callable[[Runtime[Context]], Engine]
 
-_opening = threading.Lock()
-
 
 def build_graph(engine: Engine | None = None, *, scoring: bool = True) -> Graph:
     """Return the compiled graph.
@@ -69,8 +65,7 @@ def build_graph(engine: Engine | None = None, *, scoring: bool = True) -> Graph:
     def engine_of(runtime: Runtime[Context]) -> Engine:
         if engine is not None:
             return engine
-        with _opening:
-            return process_engine(runtime.context.registry_url if runtime.context else None)
+        return process_engine(runtime.context.registry_url if runtime.context else None)
 
     builder = StateGraph(GraphState, Context, input_schema=GraphInput, output_schema=GraphOutput)
     builder.add_node("planner", _with_engine(planner, engine_of))
@@ -169,12 +164,6 @@ def _with_engine(node: Callable[[StateT, Engine], UpdateT], engine_of: EngineOf)
         return node(state, engine_of(runtime))
 
     return run
-
-
-@cache
-def process_engine(registry_url: str | None) -> Engine:
-    """Return the process's engine for a registry; it lives as long as the process."""
-    return Engine(Settings.load(registry_url=registry_url))
 
 
 graph = build_graph()

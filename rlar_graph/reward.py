@@ -38,6 +38,11 @@ class AgentReward:
         self._engine = Engine(self.settings)
         self._acquisition = Acquisition(self._engine)
 
+    @property
+    def engine(self) -> Engine:
+        """What plans and scores for it; closed with it."""
+        return self._engine
+
     def __call__(
         self,
         prompts: Sequence[str | Sequence[Message]],

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scoring",),
     ("recorder",),
     ("engine",),
-    ("nodes", "evaluation"),
+    ("nodes", "evaluation", "process_engine"),
     ("graph", "router_report"),
     ("acquisition", "microbatch"),
     ("reward", "testing_http"),

@@ -16,6 +16,7 @@ from rlar_graph.adapters.abstention import settle, settle_groups
 from rlar_graph.adapters.openrlhf import answer_with
 from rlar_graph.adapters.shared import SharedReward
 from rlar_graph.errors import InputError, RlarError
+from rlar_graph.process_engine import lend, take_back
 from rlar_graph.reward import AgentReward
 from rlar_graph.server import shapes
 from rlar_graph.server.gate import Gate
@@ -59,17 +60,19 @@ class Scoring:
         """Make the reward function; its registry and sandbox open at the first request.
 
         Requests of many clients share a batch, so tools are sought in the background unless the settings say how:
-        nobody waits for a language model that somebody else's prompt needs.
+        nobody waits for a language model that somebody else's prompt needs. A graph in this process uses its engine.
         """
         settings = self.settings or Settings.load()
         if "acquire" not in settings.model_fields_set:
             settings = settings.model_copy(update={"acquire": "background"})
         self._shared = SharedReward(AgentReward(settings))
+        lend(self._shared.reward.engine)
 
     def close(self) -> None:
         """Score what is in line and end every process."""
         shared, self._shared = self._shared, None
         if shared is not None:
+            take_back(shared.reward.engine)
             shared.close()
 
     async def score(self, rollouts: Sequence[Rollout]) -> list[list[Score]]:
