@@ -17,6 +17,7 @@ from typing import get_args
 
 from rlar_graph import model_checks as checks
 from rlar_graph.admission import AdmissionReport, Check
+from rlar_graph.admission.report import attacks_of
 from rlar_graph.candidates import judged
 from rlar_graph.errors import ToolError
 from rlar_graph.model_checks import Accuracy, Pair
@@ -209,6 +210,7 @@ def _report(
         probes_hash=hashlib.sha256(json.dumps(rows).encode()).hexdigest(),
         seconds=seconds,
         checks=tuple(found),
+        attacks=attacks_of(probes),
     )
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from rlar_graph.admission.checks import Discrimination, Requirements, deterministic, in_time, left_alone
-from rlar_graph.admission.report import AdmissionReport, Check
+from rlar_graph.admission.report import AdmissionReport, Check, attacks_of
 from rlar_graph.admission.trial import Broken, Trial
 from rlar_graph.probes import Expect, Probe, Transform
 from rlar_graph.rewards.base import RewardTool
@@ -75,6 +75,7 @@ def admit(
         probes_hash=_digest(probes),
         seconds=round(time.perf_counter() - started, 4),
         checks=tuple(checks),
+        attacks=attacks_of(probes),
     )
 
 

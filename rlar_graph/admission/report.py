@@ -6,9 +6,11 @@ Excerpts in it are bounded and printable: completions are hostile, and a report 
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from rlar_graph.errors import InputError
 from rlar_graph.probes import Expect, Probe
@@ -16,12 +18,24 @@ from rlar_graph.types import ToolKind
 
 EXCERPT_CHARS = 160
 FAILURES_KEPT = 10
+ATTACKS_KEPT = 100
 
 
 def excerpt(text: str, limit: int = EXCERPT_CHARS) -> str:
     """Return the beginning of a text in one printable line: what would move a cursor or hide is spelt out."""
     cut = text if len(text) <= limit else f"{text[:limit]}… ({len(text):,} characters)"
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
+
+
+def report_id(text: str) -> str:
+    """Return the name by which people find a report again: the beginning of the SHA-256 of its JSON text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def attacks_of(probes: Sequence[Probe]) -> dict[str, int]:
+    """Return how many of the probes are hostile, by what they are about; the most frequent kinds."""
+    kinds = Counter(excerpt(probe.why) for probe in probes if probe.expect == "hostile")
+    return dict(kinds.most_common(ATTACKS_KEPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +120,8 @@ class AdmissionReport:
     """Wall-clock seconds the gate took."""
     checks: tuple[Check, ...]
     """Every check, in order; a tool that broke has only those that could still be made."""
+    attacks: Mapping[str, int] = field(default_factory=dict)
+    """How many hostile probes there were of each kind; reports of earlier releases do not say."""
 
     @property
     def admitted(self) -> bool:
