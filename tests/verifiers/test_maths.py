@@ -195,3 +195,24 @@ def test_the_development_data(verifier: MathsVerifier, name: str, target: float)
             total += 1
     assert hits / total >= target
     assert accepted == 0 or name != "adversarial_math"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reference", "completion", "value"),
+    [
+        ("What is 9 + 4?", "13", "9 + 4", 0.0),
+        ("What is 9 + 4?", "13", r"\boxed{9+4}", 0.0),
+        ("Work out 7 × 8.", "56", "The answer is $(8 × 7)$.", 0.0),
+        ("What is 12 / 4?", "3", "12/4", 0.0),
+        ("What is 9 + 4?", "13", "9 + 4 = 13", 1.0),
+        ("What is 3/8 as a decimal?", "0.375", "3/8", 1.0),
+        ("Which is larger, 3/4 or 2/3?", "3/4", "3/4", 1.0),
+        ("How many rolls are 12 trays of 8?", "96", "12 * 8", 1.0),
+        ("What is 2 + 8? Write it in scientific notation.", "10", "1 * 10", 1.0),
+    ],
+)
+def test_the_sum_that_was_asked_is_not_its_result(
+    verifier: MathsVerifier, prompt: str, reference: str, completion: str, value: float
+) -> None:
+    [verdict] = judge(verifier, reference, completion, prompt=prompt)
+    assert verdict.value == value

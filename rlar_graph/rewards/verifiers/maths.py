@@ -25,8 +25,15 @@ SHORT = 120
 
 _MARKED = re.compile(r"\\boxed|\\fbox|####|<answer>|\banswers?\b", re.IGNORECASE)
 _PROSE = re.compile(r"[A-Za-z]{3,}\s[^\n]{0,80}?[A-Za-z]{3,}|[^\W\d_]{8}")
+_NUMERAL = r"\d+(?:\.\d+)?"
+_NUMERALS = re.compile(_NUMERAL)
+_NUMBER = re.compile(rf"[-+−]?{_NUMERAL}")
+_SIGN = r"\s*(?:[-+−*/×·÷]|\\times|\\cdot|\\div)\s*"
+_ARITHMETIC = re.compile(rf"{_NUMERAL}(?:{_SIGN}{_NUMERAL})+")
+_ASKED = re.compile(rf"\d{_SIGN}\d")
 _UNANSWERED = Verdict(0.0, detail={"why": "no final answer"})
 _ECHO = Verdict(0.0, detail={"why": "repeats the prompt"})
+_UNWORKED = Verdict(0.0, detail={"why": "repeats the sum that was asked"})
 
 
 class MathsVerifier(AnswerVerifier):
@@ -54,7 +61,7 @@ class MathsVerifier(AnswerVerifier):
             return _UNANSWERED
         if found.form in ("sentence", "display", "bare") and _is_echo(completion, found.span, rollout.prompt):
             return _ECHO
-        return found.text
+        return _UNWORKED if _is_unworked(found.text, rollout) else found.text
 
     def compare(self, questions: Sequence[tuple[Rollout, str]]) -> list[Verdict]:
         """Settle what can be settled exactly, and send the rest to the sandbox in one batch."""
@@ -96,6 +103,17 @@ def _is_echo(completion: str, span: tuple[int, int], prompt: str) -> bool:
     """Say whether the passage an answer was read from, or all of the completion, is prose of the prompt."""
     passages = (completion[slice(*span)].strip(), completion.strip())
     return any(_PROSE.search(passage) and passage in prompt for passage in passages)
+
+
+def _is_unworked(answer: str, rollout: Rollout) -> bool:
+    """Say whether an answer is the sum of the prompt instead of its result: 9 + 4 is 13, but that was the question."""
+    sum_ = answer.strip(" ()$")
+    if not _ARITHMETIC.fullmatch(sum_) or not _ASKED.search(rollout.prompt):
+        return False
+    references = references_of(rollout)
+    if not all(_NUMBER.fullmatch(text) and ("/" not in sum_ or "." not in text) for text in references):
+        return False
+    return set(_NUMERALS.findall(sum_)) <= set(_NUMERALS.findall(rollout.prompt))
 
 
 def references_of(rollout: Rollout) -> tuple[str, ...]:
