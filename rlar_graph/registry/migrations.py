@@ -192,18 +192,18 @@ THIRD = (
         squares DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (minute, version_id, step))""",
     """CREATE TABLE rlar_outcomes (
-        hour TEXT NOT NULL,
+        slot TEXT NOT NULL,
         signature TEXT NOT NULL,
         tool TEXT NOT NULL,
         reason TEXT NOT NULL,
         completions BIGINT NOT NULL,
-        PRIMARY KEY (hour, signature, tool, reason))""",
+        PRIMARY KEY (slot, signature, tool, reason))""",
 )
 
 MIGRATIONS = (
     Migration(1, "tools, versions, admissions, bindings, events, usage and decisions", FIRST),
     Migration(2, "families, labels, probes, claims, attempts, cache, spend, drift", SECOND),
-    Migration(3, "rewards by minute and step, outcomes by hour and reason", THIRD),
+    Migration(3, "rewards by minute and step, outcomes by ten minutes and reason", THIRD),
 )
 
 

@@ -1,4 +1,4 @@
-"""The queries on what was rewarded when: sums by minute and trainer's step, and outcomes by hour and reason.
+"""The queries on what was rewarded when: sums by minute and trainer's step, and outcomes by ten minutes and reason.
 
 Counters, not samples: a curve drawn from them holds every completion. What is older than :data:`DAYS_KEPT` is dropped.
 """
@@ -45,20 +45,20 @@ def add_rewards(connection: sa.Connection, database: Database, batch: Sequence[t
 
 
 def add_outcomes(connection: sa.Connection, database: Database, batch: Sequence[Outcome]) -> None:
-    """Add outcomes to the counts of this hour."""
+    """Add outcomes to the counts of these ten minutes."""
     now = datetime.now(UTC)
-    hour = f"{now:%Y-%m-%dT%H}"
+    slot = f"{now:%Y-%m-%dT%H:%M}"[:-1] + "0"
     counts: dict[tuple[str, str, str], int] = {}
     for each in batch:
         key = (storable(each.signature), storable(each.tool or ""), storable(each.reason or ""))
         counts[key] = counts.get(key, 0) + each.completions
     rows: list[Mapping[str, object]] = [
-        {"hour": hour, "signature": signature, "tool": tool, "reason": reason, "completions": count}
+        {"slot": slot, "signature": signature, "tool": tool, "reason": reason, "completions": count}
         for (signature, tool, reason), count in sorted(counts.items())
     ]
-    _add(connection, database, outcomes, ["hour", "signature", "tool", "reason"], ("completions",), rows)
-    oldest = f"{now - timedelta(days=DAYS_KEPT):%Y-%m-%dT%H}"
-    connection.execute(outcomes.delete().where(outcomes.c.hour < oldest))
+    _add(connection, database, outcomes, ["slot", "signature", "tool", "reason"], ("completions",), rows)
+    oldest = f"{now - timedelta(days=DAYS_KEPT):%Y-%m-%dT%H:%M}"
+    connection.execute(outcomes.delete().where(outcomes.c.slot < oldest))
 
 
 def _add(

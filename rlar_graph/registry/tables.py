@@ -147,7 +147,7 @@ rewards = sa.Table(
 outcomes = sa.Table(
     "rlar_outcomes",
     metadata,
-    sa.Column("hour", sa.Text, primary_key=True),
+    sa.Column("slot", sa.Text, primary_key=True),
     sa.Column("signature", StorableText, primary_key=True),
     sa.Column("tool", StorableText, primary_key=True),
     sa.Column("reason", StorableText, primary_key=True),
