@@ -3,9 +3,12 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 VENV := .venv
 BIN := $(VENV)/bin
+MORE := .venv-more
+VERIFIERS := .venv-verifiers
+MORE_TESTS := tests/models tests/hub tests/registry tests/scale tests/trainers
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench drawing clean
+.PHONY: help demo test more test-more check bench drawing clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -28,6 +31,24 @@ demo: $(VENV)/installed ## Score the example data: no key, no GPU, no network
 test: $(VENV)/installed-dev ## Run all tests, offline
 	$(BIN)/python -m pytest
 
+$(MORE)/installed: pyproject.toml tests/constraints.txt tests/trainers/requirements.txt tests/trainers/no-deps.txt
+	$(PYTHON) -m venv $(MORE)
+	$(MORE)/bin/python -m pip install --quiet -c tests/constraints.txt --editable '.[dev,local,postgres,ray,trl]' \
+	  -r tests/trainers/requirements.txt
+	$(MORE)/bin/python -m pip install --quiet --no-deps -r tests/trainers/no-deps.txt
+	@touch $@
+
+$(VERIFIERS)/installed: pyproject.toml tests/trainers/verifiers.txt
+	$(PYTHON) -m venv $(VERIFIERS)
+	$(VERIFIERS)/bin/python -m pip install --quiet --editable . -r tests/trainers/verifiers.txt
+	@touch $@
+
+more: $(MORE)/installed $(VERIFIERS)/installed ## Install torch, trainers and Ray, apart from the rest (3 GB)
+
+test-more: more ## Run the tests that need them, and PostgreSQL where it is installed
+	$(MORE)/bin/python -m pytest $(MORE_TESTS)
+	$(VERIFIERS)/bin/python -m pytest tests/trainers/test_verifiers.py
+
 check: $(VENV)/installed-dev ## Lint, types, architecture
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,5 +66,5 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md
 	$(BIN)/python docs/draw_graph.py
 
-clean: ## Remove the virtual environment and caches
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+clean: ## Remove the virtual environments and caches
+	rm -rf $(VENV) $(MORE) $(VERIFIERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
