@@ -1,7 +1,8 @@
 """The catalogue of known reward models: data that ships with the library, so that a search works without a network.
 
-Its licences and figures are claims with a source, good for an order in which to try; the gates read the Hub's own
-metadata, and admission rests on measurement alone. The revision of an entry is a branch, turned into a commit when the
+Its licences and figures are claims with a source and a date, good for an order in which to try; the gates read the
+Hub's own metadata, and admission rests on measurement alone. What no reference confirmed is named in the entry itself
+(``weights``: nobody saw that its files are safetensors; a repository of pickles is refused by the gates). The revision of an entry is a branch, turned into a commit when the
 model is looked at, or a commit.
 """
 
@@ -46,7 +47,11 @@ class KnownModel:
     figures: Mapping[str, float]
     """Published figures by domain, RewardBench 2."""
     source: str
-    """Where they are from."""
+    """Where its claims are from."""
+    checked: str
+    """Day on which they were compared with that."""
+    unverified: tuple[str, ...]
+    """Claims among them that it does not confirm."""
 
     def figure(self, domain: str) -> float:
         """Return what is published on a domain, else on average, else 0."""
@@ -58,9 +63,12 @@ def catalogue() -> tuple[KnownModel, ...]:
     """Return all entries, in the order of the file."""
     text = resources.files("rlar_graph").joinpath("catalogue.json").read_text(encoding="utf-8")
     read = json.loads(text)
-    sources = read["figures"]
+    sources = read["sources"]
     return tuple(
-        KnownModel(**{**entry, "source": sources.get(entry["source"], "")}) for entry in read["models"]
+        KnownModel(
+            **{**entry, "source": sources[entry["source"]], "unverified": tuple(entry["unverified"])}
+        )
+        for entry in read["models"]
     )
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import fields
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from rlar_graph.catalogue import catalogue, ranked
+from rlar_graph.catalogue import KnownModel, catalogue, ranked
 from rlar_graph.deadline import Fault
 from rlar_graph.hub import Hub, ModelCard
+from rlar_graph.hub.card import is_repo_id
 from rlar_graph.hub.weights import flaw
 from rlar_graph.model_search import Search, search_models
 from rlar_graph.registry import open_registry
 from rlar_graph.registry.store import Registry
+from rlar_graph.rewards.model_adapters import adapter_of
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.routing.signature import Signature
 from rlar_graph.settings import Settings
@@ -168,10 +172,20 @@ def test_what_is_no_name_is_never_asked_for(
     assert found.found[0].refused and hub.requests == []
 
 
-def test_the_catalogue_is_complete_and_ranks_by_what_is_published_on_the_domain() -> None:
+def test_the_catalogue_says_of_every_claim_where_it_is_from() -> None:
     entries = catalogue()
     assert len({entry.repo for entry in entries}) == len(entries) >= 8
-    assert all(entry.licence and entry.context > 0 and entry.adapter for entry in entries)
-    assert all(entry.source for entry in entries if entry.figures)
-    assert ranked("safety")[0].figure("safety") >= ranked("safety")[1].figure("safety")
-    assert ranked("safety") == ranked("safety")
+    claims = {field.name for field in fields(KnownModel)} | {"weights"}
+    for entry in entries:
+        assert is_repo_id(entry.repo) and entry.licence and entry.context > 0, entry.repo
+        assert entry.source and date.fromisoformat(entry.checked), entry.repo
+        assert set(entry.unverified) <= claims, entry.repo
+        assert all(0 < figure <= 100 for figure in entry.figures.values()), entry.repo
+        assert adapter_of(entry.adapter).loader.startswith("AutoModel"), entry.repo
+
+
+def test_the_catalogue_ranks_by_what_is_published_on_the_domain() -> None:
+    safety = [entry.figure("safety") for entry in ranked("safety")]
+    assert safety == sorted(safety, reverse=True) and safety[0] > 96
+    free = [entry.repo for entry in ranked("dialogue") if entry.licence in ("apache-2.0", "mit")]
+    assert free[:2] == ["Skywork/Skywork-Reward-V2-Qwen3-4B", "Skywork/Skywork-Reward-V2-Qwen3-8B"]
