@@ -23,8 +23,8 @@ LONGER = 1.2
 LONGER_NEEDED = 5
 LONGER_WINS = 0.5
 SAME_ORDER = 0.9
-DRIFT = 0.02
-"""How far a reward may move between batches, as a share of the rewards' spread."""
+DRIFT = 0.05
+"""How far a reward may move between batches, as a share of the rewards' spread; 16-bit floats alone reach 0.025."""
 UNSURE = 0.2
 """Brier score that a calibration must stay below on prompts it was not fitted on; 0.25 says nothing."""
 Z = 1.96

@@ -147,6 +147,10 @@ class Settings(BaseSettings):
         ge=16,
         description="Tokens of one batch, padding included; by default what suits the device.",
     )
+    reward_model_exact: bool | None = Field(
+        default=None,
+        description="Whether 16-bit reward models read completions one by one; by default on a CPU.",
+    )
     reward_model_seconds: float = Field(
         default=600.0,
         gt=0,

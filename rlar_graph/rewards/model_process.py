@@ -65,6 +65,8 @@ class LoadOrder:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     tokens: int | None = None
     """Most tokens of a batch, padding included; None for what suits the device."""
+    exact: bool | None = None
+    """Whether 16-bit floats read each sequence alone; None: on a CPU."""
 
 
 class ModelGone(ToolError):

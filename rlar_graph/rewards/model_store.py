@@ -67,6 +67,7 @@ def load(source: ModelSource, settings: Settings) -> ModelProcess:
         dtype=source.dtype,
         device=settings.reward_model_device,
         tokens=settings.reward_model_tokens,
+        exact=settings.reward_model_exact,
     )
     return ModelProcess(order, seconds=settings.reward_model_seconds)
 
