@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from rlar_graph.admission.report import report_id
+from rlar_graph.batch import read_batch
 from rlar_graph.engine import Engine
+from rlar_graph.graph_schemas import Decided, Sought
 from rlar_graph.planning import kinds
-from rlar_graph.records import rollout_from
 from rlar_graph.scoring import Planned
-from rlar_graph.state import MAX_EXAMPLES, Decided, FamilyTask, GraphState, PlannerUpdate
+from rlar_graph.state import MAX_EXAMPLES, GraphState, PlannerUpdate
 
 EXCERPT_CHARS = 120
 
 
 def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
-    """Decide which tool scores each rollout; families that none serves become tasks, where there are means for it."""
-    records = state["rollouts"]
-    rollouts = [rollout_from(record) for record in records]
+    """Decide which tool scores each rollout; families that none serves become tasks, where there are means for it.
+
+    Raises:
+        InputError: A record cannot be read; the error says which.
+    """
+    rollouts = read_batch(state.get("rollouts"))
     engine.planner.decide(rollouts)
     plan = engine.plan(rollouts)
     open_ = [index for index, planned in enumerate(plan) if isinstance(planned.tool, str)]
@@ -29,28 +34,32 @@ def planner(state: GraphState, engine: Engine) -> PlannerUpdate:
             for index in families.get(key, [])
             if not isinstance(plan[index].tool, str) and _label(plan[index]) == replaced
         ]
-    tasks = _tasks(open_, plan, records, engine) if engine.may_acquire else []
+    tasks = _tasks(open_, plan, engine) if engine.may_acquire else []
     sought = {task["signature"] for task in tasks}
     uncovered = {plan[index].route.signature.key for index in open_} - sought
-    return {"plan": [_decided(planned) for planned in plan], "uncovered": sorted(uncovered), "tasks": tasks}
+    reports = _reports(plan, engine)
+    return {
+        "plan": [_decided(planned, reports) for planned in plan],
+        "uncovered": sorted(uncovered),
+        "tasks": tasks,
+        "missing": {},
+        "outcomes": [],
+    }
 
 
-def _tasks(
-    open_: Sequence[int], plan: Sequence[Planned], records: Sequence[dict[str, object]], engine: Engine
-) -> list[FamilyTask]:
+def _tasks(open_: Sequence[int], plan: Sequence[Planned], engine: Engine) -> list[Sought]:
     """Return a task for each family that may get a tool and was not tried before."""
     rollouts = [plan[index].rollout for index in open_]
     routes = [plan[index].route for index in open_]
-    tasks: list[FamilyTask] = []
+    tasks: list[Sought] = []
     for family, members in engine.planner.families(rollouts, routes).items():
         signature = routes[members[0]].signature
         tried = [kind for kind in kinds(signature, family) if kind in engine.kinds_at_hand]
         if tried and not engine.was_tried(family):
-            examples = [records[open_[member]] for member in members[:MAX_EXAMPLES]]
-            task: FamilyTask = {
+            task: Sought = {
                 "family": family,
                 "signature": signature.key,
-                "examples": examples,
+                "examples": [open_[member] for member in members[:MAX_EXAMPLES]],
                 "kinds": [*tried],
                 "replaces": _label(plan[open_[members[0]]]),
             }
@@ -58,14 +67,23 @@ def _tasks(
     return tasks
 
 
-def _decided(planned: Planned) -> Decided:
+def _reports(plan: Sequence[Planned], engine: Engine) -> dict[str | None, str]:
+    """Return the id of the report behind each tool of the plan."""
+    tools = {planned.tool for planned in plan if not isinstance(planned.tool, str)}
+    found = {tool.label: engine.resources.registry.report(tool.name, tool.version) for tool in tools}
+    return {label: report_id(text) for label, text in found.items() if text is not None}
+
+
+def _decided(planned: Planned, reports: Mapping[str | None, str]) -> Decided:
     """Return what was decided for one rollout, to be read by people."""
     return {
         "prompt": planned.rollout.prompt[:EXCERPT_CHARS],
         "completions": len(planned.rollout.completions),
         "signature": planned.route.signature.key,
+        "evidence": planned.route.signature.evidence.value,
         "why": planned.route.why,
         "tool": _label(planned),
+        "report": reports.get(_label(planned)),
         "missing": planned.tool if isinstance(planned.tool, str) else None,
     }
 

@@ -6,61 +6,71 @@ import hashlib
 from dataclasses import replace
 
 from langgraph.config import get_config
-from langgraph.types import interrupt
 
 from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.engine import Engine
 from rlar_graph.errors import InputError, RegistryError
+from rlar_graph.graph_schemas import FamilyOutcome
 from rlar_graph.registry import Attempt, Provenance, ToolVersion
 from rlar_graph.registry.store import Registry
 from rlar_graph.registry.workshop_records import AttemptOutcome
 from rlar_graph.rewards.base import ToolSpec
 from rlar_graph.rewards.model_source import ModelSource
-from rlar_graph.state import AcquireState, Draft, RegistrarUpdate
+from rlar_graph.state import AcquireState, Decision, Draft, RegistrarUpdate
 from rlar_graph.types import ToolKind
 
 CHECKPOINTER = "__pregel_checkpointer"
 """Where LangGraph keeps a run's checkpointer; it has no public way to ask whether there is one."""
+REVIEWER = "review"
+"""Who approved or refused, in a tool's history."""
 
 
 def registrar(state: AcquireState, engine: Engine) -> RegistrarUpdate:
     """Register the branch's drafts, promote an admitted one, and record what the attempt came to.
 
-    With ``Settings.review`` a person decides first: in a run with a checkpointer the branch is interrupted and goes on
-    with the answer, in one without the tool waits as a candidate for ``rlar tools approve``. Run again after a kill,
-    it finds its work done and changes nothing.
+    With ``Settings.review`` an admitted tool stays a candidate until a person decides. In a run that can be resumed
+    the review asks, and the registrar is called again with the answer; in one that cannot, and meanwhile,
+    ``rlar tools approve`` lets it score. Run again after a kill, it finds its work done and changes nothing.
     """
-    declined = _declined(state, engine)
     registry = engine.resources.registry
+    version: ToolVersion | None
     try:
-        _keep_rejected(state, registry)
-        version = _adopted(state, registry, promote=not engine.settings.review or declined == "")
-        if version is not None and declined:
-            version = registry.quarantine(version.tool, declined, number=version.number, who="review")
+        if "decision" in state:
+            version, why = _settled(state, state["decision"], engine)
+        else:
+            _keep_rejected(state, registry)
+            version = _adopted(state, registry, promote=not engine.settings.review)
+            why = _why(state, version)
     except (RegistryError, InputError) as error:
         # The branch ends here either way: its family abstains and says why, the others go on.
         return _outcome(state, None, f"what was made could not be registered: {error}")
-    serving = version if version is not None and version.state == "active" else None
-    return _outcome(state, serving, declined or _why(state, version))
+    asks = version is not None and version.state == "candidate" and "decision" not in state and _resumable()
+    return _outcome(state, version, why, asks=asks)
 
 
-def _declined(state: AcquireState, engine: Engine) -> str | None:
-    """Ask a person where one is to decide: None when nobody was asked, "" for yes, else why not."""
-    draft, report = state.get("draft"), state.get("report")
-    if not engine.settings.review or not state.get("admitted") or draft is None or report is None:
-        return None
-    if get_config().get("configurable", {}).get(CHECKPOINTER) is None:
-        return None
-    answer = interrupt(
-        {
-            "question": f"May {draft['name']} score the prompts of {state['family']}?",
-            "answers": "true or 'approve' lets it; anything else says why not",
-            "summary": draft["summary"],
-            "source": draft["source"],
-            "report": AdmissionReport.from_json(report).render(),
-        }
-    )
-    return "" if answer is True or answer == "approve" else f"declined at review: {answer}"
+def _resumable() -> bool:
+    """Say whether the run can be interrupted and gone on with: whether it has a checkpointer."""
+    return get_config().get("configurable", {}).get(CHECKPOINTER) is not None
+
+
+def _settled(state: AcquireState, decision: Decision, engine: Engine) -> tuple[ToolVersion, str]:
+    """Do what a person decided of the candidate; return it, and what is to be said of it."""
+    registry, draft, text = engine.resources.registry, state.get("draft"), state.get("report")
+    assert draft is not None and text is not None  # noqa: S101 - narrows the type; the review was about them
+    report = _report(draft, text, admitted=True)
+    version = registry.find(draft["name"], report.content_hash)
+    if version is None:
+        raise RegistryError(
+            f"{state.get('waits')} is not in this registry: was it put to you by another one?"
+        )
+    if decision["approve"]:
+        why = f"approved at review: {decision['reason']}"
+        return registry.promote(version.tool, version.number, reason=why, who=REVIEWER), why
+    why = f"refused at review: {decision['reason']}"
+    version = registry.quarantine(version.tool, why, number=version.number, who=REVIEWER)
+    registry.record_attempt(Attempt(state["family"], draft["kind"], "rejected", why))
+    engine.library.forget()
+    return version, why
 
 
 def _keep_rejected(state: AcquireState, registry: Registry) -> None:
@@ -171,6 +181,10 @@ def _why(state: AcquireState, version: ToolVersion | None) -> str:
     return said
 
 
-def _outcome(state: AcquireState, serving: ToolVersion | None, why: str) -> RegistrarUpdate:
-    tool = None if serving is None else f"{serving.tool} v{serving.number}"
-    return {"outcomes": [{"family": state["family"], "tool": tool, "why": why}]}
+def _outcome(
+    state: AcquireState, version: ToolVersion | None, why: str, *, asks: bool = False
+) -> RegistrarUpdate:
+    label = None if version is None else f"{version.tool} v{version.number}"
+    serving = label if version is not None and version.state == "active" else None
+    outcome: FamilyOutcome = {"family": state["family"], "tool": serving, "why": why}
+    return {"waits": label if asks else None, "outcomes": [outcome]}

@@ -11,14 +11,15 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
+from typing import cast
 
 from rlar_graph.engine import Engine
-from rlar_graph.errors import RlarError
+from rlar_graph.errors import RegistryError, RlarError
+from rlar_graph.graph_schemas import FamilyOutcome, GraphInput
 from rlar_graph.library import Loaded
 from rlar_graph.probe_making.keeping import bare, keep
 from rlar_graph.probes import Probe
 from rlar_graph.scoring import Planned
-from rlar_graph.state import FamilyOutcome
 from rlar_graph.types import Rollout, Score
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,14 @@ class Acquisition:
         how = self._engine.settings.acquire
         if how == "prepare" or not self._engine.may_acquire:
             return False
+        try:
+            return self._seek(plan, how)
+        except RegistryError as error:
+            # A call that scores goes on without new tools; the prompts are looked at again when it answers.
+            log.warning("no tools were sought: %s", error)
+            return False
+
+    def _seek(self, plan: Sequence[Planned], how: str) -> bool:
         if self._take_drifted(plan):
             self._start()  # what serves goes on serving until there is something better
         if not self._take(plan):
@@ -150,7 +159,8 @@ class Acquisition:
                 return []
             graph = build_graph(self._engine, scoring=False)
             try:
-                outcomes: list[FamilyOutcome] = graph.invoke({"rollouts": records}).get("outcomes", [])
+                given = cast(GraphInput, {"rollouts": records})  # in our own names, which are the form's
+                outcomes: list[FamilyOutcome] = graph.invoke(given).get("outcomes", [])
             finally:
                 self._engine.sought.clear()
                 self._engine.leases.close()

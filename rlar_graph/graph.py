@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
+from pydantic import ConfigDict, Field, with_config
 
+from rlar_graph.branch_steps import step_of
 from rlar_graph.engine import Engine
+from rlar_graph.graph_schemas import GraphInput, GraphOutput, Sought
 from rlar_graph.nodes.choose_kind import choose_kind
 from rlar_graph.nodes.claim import claim
 from rlar_graph.nodes.code_writer import code_writer
@@ -22,12 +25,13 @@ from rlar_graph.nodes.judge_writer import judge_writer
 from rlar_graph.nodes.no_tool import no_tool
 from rlar_graph.nodes.planner import planner
 from rlar_graph.nodes.registrar import registrar
+from rlar_graph.nodes.review import review
 from rlar_graph.nodes.rm_evaluator import rm_evaluator
 from rlar_graph.nodes.scorer import scorer
 from rlar_graph.nodes.search import search
 from rlar_graph.nodes.verifier_tester import verifier_tester
 from rlar_graph.process_engine import process_engine
-from rlar_graph.state import AcquireState, FamilyTask, GraphInput, GraphOutput, GraphState
+from rlar_graph.state import AcquireOutput, AcquireState, FamilyTask, GraphState
 
 StateT = TypeVar("StateT", GraphState, AcquireState, contravariant=True)
 UpdateT = TypeVar("UpdateT", covariant=True)
@@ -41,17 +45,21 @@ class Node(Protocol[StateT, UpdateT]):
         ...
 
 
+@with_config(ConfigDict(use_attribute_docstrings=True))
 @dataclass
 class Context:
-    """What a run may be told besides its input."""
+    """What a run may be told besides its input; everything else is in the server's settings (RLAR_...)."""
 
-    registry_url: str | None = None
-    """Registry to use; None for the one in the settings."""
+    registry_url: Annotated[str | None, Field(examples=["sqlite:///rlar.db"])] = None
+    """Registry of reward tools to use, as an SQLAlchemy URL; by default the one in the settings."""
 
 
 Graph: TypeAlias = CompiledStateGraph[GraphState, Context, GraphInput, GraphOutput]
-Branch: TypeAlias = CompiledStateGraph[AcquireState, Context, FamilyTask, AcquireState]
+Branch: TypeAlias = CompiledStateGraph[AcquireState, Context, FamilyTask, AcquireOutput]
 EngineOf: TypeAlias = Callable[[Runtime[Context]], Engine]
+
+SHOWN = ["step", "draft", "cost", "outcomes"]
+"""Keys of a branch's state that clients are shown; whole reports and examples are the nodes' own affair."""
 
 
 def build_graph(engine: Engine | None = None, *, scoring: bool = True) -> Graph:
@@ -85,15 +93,16 @@ def build_graph(engine: Engine | None = None, *, scoring: bool = True) -> Graph:
 
 def build_branch(engine_of: EngineOf) -> Branch:
     """Return the compiled branch that finds a tool for one family."""
-    builder = StateGraph(AcquireState, Context, input_schema=FamilyTask)
-    builder.add_node("claim", _with_engine(claim, engine_of))
-    builder.add_node("choose_kind", choose_kind)
-    builder.add_node("code_writer", _with_engine(code_writer, engine_of))
-    builder.add_node("search", _with_engine(search, engine_of))
-    builder.add_node("rm_evaluator", _with_engine(rm_evaluator, engine_of))
-    builder.add_node("judge_writer", _with_engine(judge_writer, engine_of))
-    builder.add_node("verifier_tester", _with_engine(verifier_tester, engine_of))
-    builder.add_node("registrar", _with_engine(registrar, engine_of))
+    builder = StateGraph(AcquireState, Context, input_schema=FamilyTask, output_schema=AcquireOutput)
+    builder.add_node("claim", _in_branch(claim, engine_of))
+    builder.add_node("choose_kind", _told(choose_kind))
+    builder.add_node("code_writer", _in_branch(code_writer, engine_of))
+    builder.add_node("search", _in_branch(search, engine_of))
+    builder.add_node("rm_evaluator", _in_branch(rm_evaluator, engine_of))
+    builder.add_node("judge_writer", _in_branch(judge_writer, engine_of))
+    builder.add_node("verifier_tester", _in_branch(verifier_tester, engine_of))
+    builder.add_node("registrar", _in_branch(registrar, engine_of))
+    builder.add_node("review", _told(review))
     builder.add_edge(START, "claim")
     builder.add_conditional_edges("claim", after_claim)
     builder.add_conditional_edges("choose_kind", after_choice)
@@ -102,16 +111,31 @@ def build_branch(engine_of: EngineOf) -> Branch:
     builder.add_conditional_edges("search", after_search)
     builder.add_conditional_edges("rm_evaluator", after_evaluator)
     builder.add_conditional_edges("verifier_tester", after_tester)
-    builder.add_edge("registrar", END)
-    return builder.compile(name="acquire")
+    builder.add_conditional_edges("registrar", after_registrar)
+    builder.add_edge("review", "registrar")
+    branch = builder.compile(name="acquire")
+    branch.stream_channels = SHOWN
+    return branch
 
 
 def after_planner(state: GraphState) -> list[Send | str]:
     """Start a branch for each family a tool is sought for; say why there is none for the others; else score."""
-    branches: list[Send | str] = [Send("acquire", task) for task in state["tasks"]]
+    branches: list[Send | str] = [Send("acquire", _task(sought, state)) for sought in state["tasks"]]
     if state["uncovered"]:
         branches.append("no_tool")
     return branches or ["scorer"]
+
+
+def _task(sought: Sought, state: GraphState) -> FamilyTask:
+    """Return what a branch is asked to do, with its examples' records."""
+    examples = [state["rollouts"][position] for position in sought["examples"]]
+    return {
+        "family": sought["family"],
+        "signature": sought["signature"],
+        "examples": examples,
+        "kinds": sought["kinds"],
+        "replaces": sought["replaces"],
+    }
 
 
 def after_claim(state: AcquireState) -> Literal["choose_kind", "__end__"]:
@@ -152,6 +176,11 @@ def after_tester(state: AcquireState) -> Literal["registrar", "code_writer", "ch
     return "code_writer" if mendable else "choose_kind"
 
 
+def after_registrar(state: AcquireState) -> Literal["review", "__end__"]:
+    """Have a person asked where one is to decide."""
+    return "review" if state.get("waits") else "__end__"
+
+
 def _nothing(state: GraphState) -> dict[str, object]:
     """Score nothing."""
     return {}
@@ -162,6 +191,35 @@ def _with_engine(node: Callable[[StateT, Engine], UpdateT], engine_of: EngineOf)
 
     def run(state: StateT, *, runtime: Runtime[Context]) -> UpdateT:
         return node(state, engine_of(runtime))
+
+    return run
+
+
+def _in_branch(
+    node: Callable[[AcquireState, Engine], Mapping[str, Any]], engine_of: EngineOf
+) -> Node[AcquireState, dict[str, Any]]:
+    """Give a branch's node its engine, and add to its update what a person reads of it."""
+
+    def run(state: AcquireState, *, runtime: Runtime[Context]) -> dict[str, Any]:
+        engine = engine_of(runtime)
+        try:
+            update = node(state, engine)
+        except BaseException:
+            # Nothing goes on from here, and a claim that is kept alive would lock the family for good.
+            if "owner" in state:
+                engine.leases.drop(state["family"], state["owner"])
+            raise
+        return {**update, "step": step_of(state, update)}
+
+    return run
+
+
+def _told(node: Callable[[AcquireState], Mapping[str, Any]]) -> Node[AcquireState, dict[str, Any]]:
+    """Add to a node's update what a person reads of it."""
+
+    def run(state: AcquireState, *, runtime: Runtime[Context]) -> dict[str, Any]:
+        update = node(state)
+        return {**update, "step": step_of(state, update)}
 
     return run
 

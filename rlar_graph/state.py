@@ -2,46 +2,11 @@
 
 from __future__ import annotations
 
-from operator import add
 from typing import Annotated, Any, NotRequired, Required
 
 from typing_extensions import TypedDict  # pydantic draws no schema of typing.TypedDict before Python 3.12
 
-
-class Decided(TypedDict):
-    """What the planner decided for one rollout; every field is there to be read in Studio."""
-
-    prompt: str
-    """The beginning of the prompt."""
-    completions: int
-    """How many completions are to be scored."""
-    signature: str
-    """Key of the signature."""
-    why: str
-    """The routing decision in one line."""
-    tool: str | None
-    """Name and version of the tool that will score, e.g. ``maths v1``."""
-    missing: str | None
-    """Why no tool serves it."""
-
-
-class Scored(TypedDict):
-    """The score of one completion, as JSON."""
-
-    value: float | None
-    """In [0, 1]; null is an abstention."""
-    abstained: str | None
-    """Why there is no value."""
-    raw: float | None
-    """The tool's own figure, where it differs."""
-    tool: str | None
-    """The tool that scored."""
-    version: int | None
-    """Its version."""
-    seconds: float
-    """Its share of the batch's time."""
-    detail: dict[str, Any]
-    """What the tool found."""
+from rlar_graph.graph_schemas import Decided, FamilyOutcome, Scored, Sought, collected
 
 
 class Draft(TypedDict):
@@ -76,15 +41,26 @@ class FamilyTask(TypedDict):
     """Name and version of the tool that serves the family when the branch starts, and is to be replaced."""
 
 
-class FamilyOutcome(TypedDict):
-    """What came of one branch."""
+class Step(TypedDict):
+    """One step of a branch, as a person reads it."""
 
-    family: str
-    """Registry key of the family."""
     tool: str | None
-    """Name and version of the tool that serves it now."""
+    """The tool or draft it is about."""
     why: str
-    """Why it was admitted, or why nothing could be."""
+    """What was decided, found or made, and why."""
+    evidence: str
+    """What that rests on."""
+    report: str | None
+    """Id of the admission report, where there is one."""
+
+
+class Decision(TypedDict):
+    """What a person decided of a tool."""
+
+    approve: bool
+    """Whether it may score."""
+    reason: str
+    """Why, for the registry's history."""
 
 
 class Rejected(TypedDict):
@@ -147,39 +123,25 @@ class AcquireState(FamilyTask, total=False):
     """Written by ``verifier_tester``: what failed on *visible* probes, for the writer to learn from."""
     refused: str | None
     """Written by whichever node cannot go on with this kind: why; the next kind is tried."""
+    waits: str | None
+    """Written by the registrar: name and version of the candidate that a person is to decide on now."""
+    decision: Decision
+    """Written by ``review``: what the person decided; the registrar acts on it."""
+    step: Step
+    """Written with every node's update: the step it takes, to be read."""
     outcomes: list[FamilyOutcome]
     """Written by the registrar."""
 
 
+class AcquireOutput(TypedDict):
+    """What a branch hands back."""
+
+    outcomes: list[FamilyOutcome]
+    """What came of its family."""
+
+
 MAX_EXAMPLES = 32
 """Rollouts of a family that a branch is given to look at."""
-
-
-class GraphInput(TypedDict):
-    """What a caller hands in."""
-
-    rollouts: list[dict[str, Any]]
-    """Records as :func:`~rlar_graph.records.rollout_from` reads them."""
-
-
-class GraphOutput(TypedDict, total=False):
-    """What a caller gets back: the scores, and everything that explains them.
-
-    The server shows of a node's update only what is listed here.
-    """
-
-    scores: list[list[Scored]]
-    """One list per rollout, one score per completion."""
-    plan: list[Decided]
-    """One decision per rollout."""
-    uncovered: list[str]
-    """Keys of the signatures no tool serves."""
-    tasks: list[FamilyTask]
-    """Families for which a tool was sought."""
-    missing: dict[str, str]
-    """For each signature without a tool, why there is none."""
-    outcomes: Annotated[list[FamilyOutcome], add]
-    """What came of each family."""
 
 
 class GraphState(TypedDict, total=False):
@@ -191,12 +153,13 @@ class GraphState(TypedDict, total=False):
     """Written by the planner: one decision per rollout."""
     uncovered: list[str]
     """Written by the planner: keys of the signatures no tool serves and none is sought for now."""
-    tasks: list[FamilyTask]
+    tasks: list[Sought]
     """Written by the planner: families for which a tool is to be found now, one branch each."""
     missing: dict[str, str]
-    """Written by ``no_tool``: for each signature without a tool, why there is none and what would change that."""
-    outcomes: Annotated[list[FamilyOutcome], add]
-    """Written by the branches: what came of each family."""
+    """Emptied by the planner, written by ``no_tool``: for each signature without a tool, why, and what
+    would change that."""
+    outcomes: Annotated[list[FamilyOutcome], collected]
+    """Emptied by the planner, written by the branches: what came of each family."""
     scores: list[list[Scored]]
     """Written by the scorer."""
 
@@ -206,7 +169,9 @@ class PlannerUpdate(TypedDict):
 
     plan: list[Decided]
     uncovered: list[str]
-    tasks: list[FamilyTask]
+    tasks: list[Sought]
+    missing: dict[str, str]
+    outcomes: list[FamilyOutcome]
 
 
 class ClaimUpdate(TypedDict, total=False):
@@ -234,9 +199,16 @@ class NoToolUpdate(TypedDict):
 
 
 class RegistrarUpdate(TypedDict):
-    """The registrar's key."""
+    """The registrar's keys."""
 
+    waits: str | None
     outcomes: list[FamilyOutcome]
+
+
+class ReviewUpdate(TypedDict):
+    """The key of ``review``."""
+
+    decision: Decision
 
 
 class ScorerUpdate(TypedDict):

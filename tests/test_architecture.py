@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "jsonl", "deadline", "hardware"),
+    ("types", "settings", "jsonl", "deadline", "hardware", "graph_schemas"),
     ("records", "state", "prompts", "llm", "registry", "sandbox", "routing", "hub", "catalogue", "websearch"),
-    ("resources", "drift"),
+    ("resources", "drift", "batch"),
     ("rewards",),
     ("agreement", "probes"),
     ("admission", "made_evidence", "probe_making", "model_search"),
-    ("branch_costs", "candidates", "judge_checks", "model_checks"),
+    ("branch_costs", "branch_steps", "candidates", "judge_checks", "model_checks"),
     ("model_evaluation", "writing", "proving"),
     ("families", "sorting"),
     ("library", "planning"),

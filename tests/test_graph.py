@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from rlar_graph.engine import Engine
 from rlar_graph.graph import Context, build_graph
 from rlar_graph.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-SUM = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
-POEM = {"prompt": "Write a poem.", "completions": ["Rain falls."]}
+SUM: Any = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
+POEM: Any = {"prompt": "Write a poem.", "completions": ["Rain falls."]}
 
 
 def test_covered_prompts_go_straight_to_the_scorer(engine: Engine) -> None:
@@ -41,7 +42,7 @@ def test_every_update_is_plain_json(engine: Engine) -> None:
 def test_a_run_without_an_engine_opens_the_process_engine(tmp_path: Path) -> None:
     context = Context(registry_url=f"sqlite:///{tmp_path}/r.db")
     output = build_graph().invoke({"rollouts": [SUM]}, context=context)
-    assert set(output) == {"scores", "plan", "uncovered", "tasks", "outcomes"}
+    assert set(output) == {"scores", "plan", "uncovered", "tasks", "missing", "outcomes"}
     assert output["scores"][0][0]["value"] == 1.0
 
 

@@ -1,4 +1,4 @@
-"""The registrar in a real graph: what it keeps, what it promotes, and what a person may decide."""
+"""The registrar in a real graph: what it keeps and what it promotes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.types import Command
 
 from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.engine import Engine
@@ -25,7 +22,6 @@ from rlar_graph.types import Rollout
 
 FAMILY = "source:countdown"
 NAME = "verifier-countdown-1a2b3c4d"
-THREAD = RunnableConfig(configurable={"thread_id": "1"})
 COST = {"calls": 4, "tokens": 900, "money": 0.01, "seconds": 3.5}
 
 
@@ -41,9 +37,7 @@ def reviewed(tmp_path: Path) -> Iterator[Engine]:
         yield opened
 
 
-def graph(
-    engine: Engine, checkpointer: InMemorySaver | None = None
-) -> CompiledStateGraph[Any, Any, Any, Any]:
+def graph(engine: Engine) -> CompiledStateGraph[Any, Any, Any, Any]:
     def node(state: AcquireState) -> RegistrarUpdate:
         return registrar(state, engine)
 
@@ -51,7 +45,7 @@ def graph(
     builder.add_node("registrar", node)
     builder.add_edge(START, "registrar")
     builder.add_edge("registrar", END)
-    return builder.compile(checkpointer=checkpointer)
+    return builder.compile()
 
 
 def draft(source: str = "def score(): return 1.0", name: str = NAME, kind: str = "verifier") -> Draft:
@@ -233,47 +227,3 @@ def test_under_review_without_a_checkpointer_a_tool_waits_for_approval(reviewed:
     registry.promote(NAME, 1, reason="looks right")
     assert registry.active(FAMILY) is not None
     assert registry.awaiting([FAMILY]) == {}
-
-
-def interrupted(engine: Engine, saver: InMemorySaver) -> dict[str, Any]:
-    """Run till the question, and check that nothing was written before it."""
-    found = graph(engine, saver).invoke(drafted(owner="me"), THREAD)
-    (question,) = found["__interrupt__"]
-    assert engine.resources.registry.tools() == ()
-    assert engine.resources.registry.attempts() == ()
-    return dict(question.value)
-
-
-def resumed(engine: Engine, saver: InMemorySaver, answer: object) -> dict[str, Any]:
-    found = graph(engine, saver).invoke(Command(resume=answer), THREAD)
-    return dict(found["outcomes"][0])
-
-
-@pytest.mark.parametrize("answer", [True, "approve"])
-def test_a_person_approves_in_the_graph(reviewed: Engine, answer: object) -> None:
-    saver = InMemorySaver()
-    question = interrupted(reviewed, saver)
-    assert NAME in question["question"]
-    assert "ADMITTED" in question["report"]
-    assert question["source"] == "def score(): return 1.0"
-    assert resumed(reviewed, saver, answer)["tool"] == f"{NAME} v1"
-    assert states(reviewed.resources.registry) == ["active"]
-
-
-@pytest.mark.parametrize("answer", [False, "it ignores the numbers", {"approve": True}])
-def test_a_person_declines_in_the_graph(reviewed: Engine, answer: object) -> None:
-    saver = InMemorySaver()
-    interrupted(reviewed, saver)
-    found = resumed(reviewed, saver, answer)
-    registry = reviewed.resources.registry
-    assert found["tool"] is None
-    assert found["why"] == f"declined at review: {answer}"
-    assert states(registry) == ["quarantined"]
-    assert registry.history(NAME)[-1].reason == f"declined at review: {answer}"
-    assert registry.awaiting([FAMILY]) == {}
-
-
-def test_a_rejected_draft_is_not_put_to_a_person(reviewed: Engine) -> None:
-    found = graph(reviewed, InMemorySaver()).invoke(drafted(False), THREAD)
-    assert found["outcomes"][0]["tool"] is None
-    assert states(reviewed.resources.registry) == ["rejected"]

@@ -85,7 +85,7 @@ def show(
 ) -> None:
     """Show one version, where it comes from and the report that admitted or rejected it, and what others there are."""
     from rlar_graph.admission import AdmissionReport
-    from rlar_graph.admission.report import excerpt
+    from rlar_graph.admission.report import excerpt, report_id
 
     with _open(registry) as store:
         versions = store.tool(name).versions
@@ -102,7 +102,10 @@ def show(
     typer.echo(
         f"by {chosen.provenance.author}, {chosen.created_at:%Y-%m-%d %H:%M} UTC, {chosen.content_hash[:16]}"
     )
-    typer.echo(AdmissionReport.from_json(report).render() if report else "It has no admission report.")
+    if report:
+        typer.echo(f"Report {report_id(report)}: {AdmissionReport.from_json(report).render()}")
+    else:
+        typer.echo("It has no admission report.")
     if source:
         typer.echo(code if code is not None else "Its source is in the library.")
     if others:
