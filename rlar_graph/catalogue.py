@@ -2,8 +2,8 @@
 
 Its licences and figures are claims with a source and a date, good for an order in which to try; the gates read the
 Hub's own metadata, and admission rests on measurement alone. What no reference confirmed is named in the entry itself
-(``weights``: nobody saw that its files are safetensors; a repository of pickles is refused by the gates). The revision of an entry is a branch, turned into a commit when the
-model is looked at, or a commit.
+(``weights``: nobody saw that its files are safetensors; a repository of pickles is refused by the gates). The revision
+of an entry is a branch, turned into a commit when the model is looked at, or a commit.
 """
 
 from __future__ import annotations
@@ -65,9 +65,7 @@ def catalogue() -> tuple[KnownModel, ...]:
     read = json.loads(text)
     sources = read["sources"]
     return tuple(
-        KnownModel(
-            **{**entry, "source": sources[entry["source"]], "unverified": tuple(entry["unverified"])}
-        )
+        KnownModel(**{**entry, "source": sources[entry["source"]], "unverified": tuple(entry["unverified"])})
         for entry in read["models"]
     )
 

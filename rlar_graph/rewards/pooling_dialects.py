@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlar_graph.rewards.chat_template import render
-from rlar_graph.rewards.conversation import conversation, neutral
+from rlar_graph.rewards.conversation import Turn, conversation, neutral
 
 Pair = tuple[str, str]
 
@@ -26,14 +25,14 @@ class DialectForm:
     """Most pairs in a request."""
     one_prompt: bool
     """Whether all pairs of a request must be of one prompt."""
-    body: Callable[[str, Sequence[Pair], str], Mapping[str, object]]
-    """Returns the body from the model's name, the pairs and the chat template."""
+    body: Callable[[str, Sequence[Pair], Sequence[str]], Mapping[str, object]]
+    """Returns the body from the model's name, the pairs, and their texts where they are rendered here."""
     values: Callable[[Any, int], list[object]]
     """Returns what a reply says of each pair; raises KeyError, TypeError or IndexError where it has another form."""
 
 
-def _chat_body(model: str, pairs: Sequence[Pair], template: str) -> Mapping[str, object]:
-    turns = conversation(neutral(pairs[0][0]), neutral(pairs[0][1]))
+def _chat_body(model: str, pairs: Sequence[Pair], texts: Sequence[str]) -> Mapping[str, object]:
+    turns = turns_sent(pairs[0])
     # Without its activation: the reward is the logit, and a sigmoid in 16 bits would make the best ones all equal.
     return {
         "model": model,
@@ -44,19 +43,15 @@ def _chat_body(model: str, pairs: Sequence[Pair], template: str) -> Mapping[str,
     }
 
 
-def _texts(pairs: Sequence[Pair], template: str) -> list[str]:
-    return [render(template, conversation(neutral(prompt), neutral(text))) for prompt, text in pairs]
+def _classify_body(model: str, pairs: Sequence[Pair], texts: Sequence[str]) -> Mapping[str, object]:
+    return {"model": model, "input": list(texts), "use_activation": False}
 
 
-def _classify_body(model: str, pairs: Sequence[Pair], template: str) -> Mapping[str, object]:
-    return {"model": model, "input": _texts(pairs, template), "use_activation": False}
+def _sglang_body(model: str, pairs: Sequence[Pair], texts: Sequence[str]) -> Mapping[str, object]:
+    return {"model": model, "text": list(texts)}
 
 
-def _sglang_body(model: str, pairs: Sequence[Pair], template: str) -> Mapping[str, object]:
-    return {"model": model, "text": _texts(pairs, template)}
-
-
-def _rerank_body(model: str, pairs: Sequence[Pair], template: str) -> Mapping[str, object]:
+def _rerank_body(model: str, pairs: Sequence[Pair], texts: Sequence[str]) -> Mapping[str, object]:
     return {"model": model, "query": pairs[0][0], "documents": [text for _, text in pairs]}
 
 
@@ -70,6 +65,8 @@ def _classified(reply: Any, count: int) -> list[object]:
 
 def _embedded(reply: Any, count: int) -> list[object]:
     entries = reply if isinstance(reply, list) else [reply]
+    if len(entries) != count:
+        raise IndexError(f"{len(entries)} entries for {count} texts")  # which is whose cannot be told
     return [_only(entries[place]["embedding"]) for place in range(count)]
 
 
@@ -81,6 +78,8 @@ def _reranked(reply: Any, count: int) -> list[object]:
 def _placed(entries: Any, value: Callable[[Any], object], count: int) -> list[object]:
     """Return values in the order of the request, whatever order they came in; what is missing is None."""
     found = {entry["index"]: value(entry) for entry in entries}
+    if len(found) != len(entries) or not found.keys() <= set(range(count)):
+        raise IndexError("two rewards for one place, or one for none")
     return [found.get(place) for place in range(count)]
 
 
@@ -88,6 +87,11 @@ def _only(values: Any) -> object:
     """Return the one number of a list that must have one."""
     flat = values[0] if isinstance(values, list) and len(values) == 1 else values
     return flat[0] if isinstance(flat, list) and len(flat) == 1 else flat
+
+
+def turns_sent(pair: Pair) -> list[Turn]:
+    """Return a pair as the conversation that is rendered for a server."""
+    return conversation(neutral(pair[0]), neutral(pair[1]))
 
 
 DIALECTS: Mapping[str, DialectForm] = {

@@ -6,20 +6,24 @@ import http.client
 import json
 import math
 import random
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from rlar_graph.errors import SettingsError
-from rlar_graph.rewards.pooling_dialects import DIALECTS, Pair
+from rlar_graph.rewards.chat_template import rendered
+from rlar_graph.rewards.pooling_dialects import DIALECTS, RENDERED_HERE, Pair, turns_sent
 from rlar_graph.rewards.reading import Reading
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_PAUSE = 30.0
-REPLY_BYTES = 64 << 20
+REPLY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ class PoolingServer:
             raise SettingsError("rm_server_url is the http:// or https:// address of a server")
         self._https, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._base = parts.path.rstrip("/")
-        self._model, self._form, self._template, self._terms = model, DIALECTS[dialect], template, terms
+        self._model, self._form, self._terms = model, DIALECTS[dialect], terms
+        self._template = template if dialect in RENDERED_HERE else None
         self._headers = {"Content-Type": "application/json"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -77,31 +82,44 @@ class PoolingServer:
         Raises:
             ToolError: The chat template cannot be rendered.
         """
-        groups = list(self._grouped(pairs))
+        texts = self._texts(pairs)
+        found = {
+            index: Reading(None, "its chat template refuses the conversation")
+            for index, text in enumerate(texts)
+            if text is None
+        }
+        groups = list(self._grouped(pairs, [index for index in range(len(pairs)) if index not in found]))
         if not groups:
-            return []
+            return [found[index] for index in range(len(pairs))]
+
+        def ask(group: Sequence[int]) -> list[Reading]:
+            some = [texts[index] or "" for index in group]
+            return self._answer([pairs[index] for index in group], some, lines)
+
         workers = min(self._terms.threads, len(groups))
         with _Lines(self._connection) as lines, ThreadPoolExecutor(workers) as threads:
-            answers = threads.map(
-                lambda group: self._answer([pairs[index] for index in group], lines), groups
-            )
-            found: dict[int, Reading] = {}
-            for group, readings in zip(groups, answers, strict=True):
+            for group, readings in zip(groups, threads.map(ask, groups), strict=True):
                 found.update(zip(group, readings, strict=True))
         return [found[index] for index in range(len(pairs))]
 
-    def _grouped(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
+    def _texts(self, pairs: Sequence[Pair]) -> Sequence[str | None]:
+        """Return the texts of pairs where they are rendered here, else empty ones."""
+        if self._template is None or not pairs:
+            return [""] * len(pairs)
+        return rendered(self._template, [turns_sent(pair) for pair in pairs])
+
+    def _grouped(self, pairs: Sequence[Pair], asked: Sequence[int]) -> Iterator[list[int]]:
         """Yield the pairs of each request."""
         together: dict[str, list[int]] = {}
-        for index, (prompt, _) in enumerate(pairs):
-            together.setdefault(prompt if self._form.one_prompt else "", []).append(index)
+        for index in asked:
+            together.setdefault(pairs[index][0] if self._form.one_prompt else "", []).append(index)
         for members in together.values():
             for start in range(0, len(members), self._form.pairs):
                 yield members[start : start + self._form.pairs]
 
-    def _answer(self, pairs: Sequence[Pair], lines: _Lines) -> list[Reading]:
+    def _answer(self, pairs: Sequence[Pair], texts: Sequence[str], lines: _Lines) -> list[Reading]:
         """Ask for some pairs at once; where their reply is broken, each abstains."""
-        body = json.dumps(self._form.body(self._model, pairs, self._template)).encode()
+        body = json.dumps(self._form.body(self._model, pairs, texts)).encode()
         reply = self._persist(body, lines)
         if isinstance(reply, str):
             return [Reading(None, f"the server gave no reward: {reply}")] * len(pairs)
@@ -125,13 +143,18 @@ class PoolingServer:
     def _try(self, body: bytes, lines: _Lines) -> tuple[Any, bool, float | None]:
         """Return reply or reason, whether another try may help, and how long to wait for it if the server says."""
         connection = lines.take()
-        try:
-            connection.request("POST", self._base + self._form.route, body, self._headers)
-            answer = connection.getresponse()
-            text = answer.read(REPLY_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+        late = f"timed out after {self._terms.seconds:g} s"
+        with _Deadline(connection, self._terms.seconds) as deadline:
+            try:
+                connection.request("POST", self._base + self._form.route, body, self._headers)
+                answer = connection.getresponse()
+                text = answer.read(REPLY_BYTES)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                return late if deadline.passed else f"{type(error).__name__}: {str(error)[:200]}", True, None
+        if deadline.passed:
             connection.close()
-            return f"{type(error).__name__}: {str(error)[:200]}", True, None
+            return late, True, None
         lines.give_back(connection)
         if answer.status != 200:
             said = " ".join(text[:300].decode("utf-8", "replace").split())
@@ -172,10 +195,35 @@ class _Lines:
             connection.close()
 
 
+class _Deadline:
+    """The end of a request: a socket's own timeout begins anew with every byte, so a reply in drops would never end."""
+
+    def __init__(self, connection: http.client.HTTPConnection, seconds: float) -> None:
+        self._connection = connection
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self.passed = False
+
+    def _cut(self) -> None:
+        self.passed = True
+        if self._connection.sock is not None:
+            with suppress(OSError):  # it has ended by itself
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._timer.cancel()
+
+
 def _reading(value: object) -> Reading:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        value = float(value)
+    if not isinstance(value, float) or not math.isfinite(value):
         return Reading(None, "the server's reply has no reward for it, or one that is no finite number")
-    return Reading(float(value))
+    return Reading(value)
 
 
 def _retry_after(answer: http.client.HTTPResponse) -> float | None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from rlar_graph.errors import SettingsError, ToolError
 from rlar_graph.resources import Resources
 from rlar_graph.rewards.base import ToolSpec
 from rlar_graph.rewards.calibration import Calibration
+from rlar_graph.rewards.chat_template import rendered
 from rlar_graph.rewards.load import load_registered
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.pooling_dialects import DIALECTS, RENDERED_HERE
@@ -96,7 +101,18 @@ def test_part_of_the_requests_failing_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ['{"data": []}', '{"data": [{"index": 0}]}', "[]", "3", '{"data": [{"index":0,"data":["x"]}]}']
+    "body",
+    [
+        '{"data": []}',
+        '{"data": [{"index": 0}]}',
+        "[]",
+        "3",
+        '{"data": [{"index":0,"data":["x"]}]}',
+        '{"data": [{"index":0,"data":[1.0]},{"index":0,"data":[9.0]}]}',
+        '{"data": [{"index":7,"data":[1.0]}]}',
+        '{"data": [{"index":[0],"data":[1.0]}]}',
+        '{"data": [{"index":0,"data":[0.1,0.2,0.7]}]}',
+    ],
 )
 def test_a_reply_of_another_form_is_no_reward(body: str) -> None:
     with PoolingStandIn(lambda text: 1.0) as server:
@@ -105,7 +121,7 @@ def test_a_reply_of_another_form_is_no_reward(body: str) -> None:
     assert reading.raw is None and reading.why
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "true", '"5"'])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "null", "true", '"5"', "1e999", "9" * 400])
 def test_what_is_no_finite_number_is_no_reward(value: str) -> None:
     with PoolingStandIn(lambda text: 1.0) as server:
         server.faults = [Reply(200, f'{{"data": [{{"index": 0, "data": [{value}]}}]}}'.encode())]
@@ -122,6 +138,47 @@ def test_a_server_that_is_gone_or_late_is_told(tmp_path: Path) -> None:
     assert "imed out" in str(late[0].why) or "imeout" in str(late[0].why)
 
 
+def test_a_reply_in_drops_ends_with_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_drip, args=(listening,), daemon=True).start()
+        terms = ServerTerms(seconds=0.5, retries=0)
+        began = time.monotonic()
+        port = listening.getsockname()[1]
+        (reading,) = PoolingServer(f"http://127.0.0.1:{port}", "m", "vllm", terms=terms).read([("p", "c")])
+    assert time.monotonic() - began < 3 and reading.raw is None and "timed out" in str(reading.why)
+
+
+def _drip(listening: socket.socket) -> None:
+    """Answer one request with one byte every tenth of a second, far below any timeout of a socket."""
+    connection, _ = listening.accept()
+    with connection, suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b" ")
+            time.sleep(0.1)
+
+
+def test_the_key_follows_no_redirection() -> None:
+    with PoolingStandIn(lambda text: 1.0) as elsewhere, PoolingStandIn(lambda text: 1.0) as server:
+        for status in (301, 302, 307, 308):
+            server.faults = [Reply(status, b"", {"Location": f"{elsewhere.url}/pooling"})]
+            (reading,) = client(server).read([("p", "c")])
+            assert reading.raw is None and str(status) in str(reading.why)
+        assert elsewhere.headers == [] and len(server.bodies) == 4
+
+
+def test_rewards_come_back_in_the_order_asked_or_not_at_all() -> None:
+    pytest.importorskip("jinja2")
+    with PoolingStandIn(len) as server:
+        entries = [{"index": place, "probs": [float(place)]} for place in (2, 0)]
+        server.faults = [Reply(200, json.dumps({"data": entries}).encode())]
+        found = client(server, "vllm-classify").read([("p", "a"), ("p", "b"), ("p", "c")])
+        assert [reading.raw for reading in found] == [0.0, None, 2.0]
+        server.faults = [Reply(200, json.dumps([{"embedding": [1.0]}, {"embedding": [2.0]}]).encode())]
+        found = client(server, "sglang").read([("p", "a"), ("p", "b"), ("p", "c")])
+        assert [reading.raw for reading in found] == [None] * 3, "nobody can tell whose the two are"
+
+
 @pytest.mark.parametrize("url", ["localhost:8000", "file:///etc/passwd", "http://", ""])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(SettingsError):
@@ -131,10 +188,39 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 def test_a_template_that_attacks_is_a_tool_error() -> None:
     pytest.importorskip("jinja2")
     with PoolingStandIn(len) as server:
-        for template in ("{{ messages.__class__.__mro__ }}", "{% for", "{{ raise_exception('no') }}"):
+        for template in (
+            "{{ messages.__class__.__mro__ }}",
+            "{% for",
+            "{{ raise_exception('no') }}",
+            "{% include '/etc/passwd' %}",
+            "{{ 'x' * 10**11 }}",
+            "{{ 10**10**9 if false }}{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        ):
             hostile = PoolingServer(server.url, "served", "sglang", template=template, terms=QUICK)
             with pytest.raises(ToolError):
                 hostile.read([("p", "c")])
+        assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{% for i in range(99999) %}" * 3 + "{% endfor %}" * 3, "{{ 9**(9**9) }}"],
+)
+def test_a_template_that_never_ends_is_ended(template: str) -> None:
+    pytest.importorskip("jinja2")
+    began = time.monotonic()
+    with pytest.raises(ToolError, match=r"within 1 s|cannot be rendered"):
+        rendered(template, [[{"role": "user", "content": "p"}]], seconds=1.0)
+    assert time.monotonic() - began < 5
+
+
+def test_a_template_that_refuses_one_conversation_leaves_the_others_alone() -> None:
+    pytest.importorskip("jinja2")
+    picky = "{% if 'bad' in messages[-1]['content'] %}{{ raise_exception('no') }}{% endif %}" + TEMPLATE
+    with PoolingStandIn(lambda text: float(text.count("!"))) as server:
+        found = PoolingServer(server.url, "served", "sglang", template=picky, terms=QUICK).read(PAIRS)
+    assert [reading.raw for reading in found] == [0.0, 1.0, None, 0.0]
+    assert "refuses" in str(found[2].why)
 
 
 def test_a_registered_model_on_a_server_scores_and_abstains_in_part(tmp_path: Path) -> None:
