@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from rlar_graph.errors import RegistryError
 from rlar_graph.library import Library
 from rlar_graph.recorder import Recorder
 from rlar_graph.resources import Resources
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from rlar_graph.planning import Planner
     from rlar_graph.registry.leases import Leases
 
+
+log = logging.getLogger(__name__)
 
 PASSING = ("LLMUnavailable", "BudgetExhausted", "SandboxError")
 """Reasons of an attempt that say nothing of the family: a run of another day may go better."""
@@ -133,15 +137,21 @@ class Engine:
         """Say which tool will score each rollout, and why.
 
         Raises:
-            RegistryError: The registry cannot be opened or read.
+            RegistryError: The registry cannot be opened, or was never read. One that stops to answer later is done
+                without: what was looked up before goes on serving.
         """
-        if self.settings.make_evidence:
-            from rlar_graph.made_evidence import make_evidence
-
-            rollouts = make_evidence(rollouts, self.resources)
         routes = [route(rollout) for rollout in rollouts]
-        if any(way.signature == UNDECIDED for way in routes):
-            routes = self.planner.decide(rollouts, ask=False)
+        try:
+            if self.settings.make_evidence:
+                from rlar_graph.made_evidence import make_evidence
+
+                rollouts = make_evidence(rollouts, self.resources)
+                routes = [route(rollout) for rollout in rollouts]
+            if any(way.signature == UNDECIDED for way in routes):
+                routes = self.planner.decide(rollouts, ask=False)
+        except RegistryError as error:
+            # Rollouts whose way is known need neither; the others abstain, and the library says why.
+            log.warning("rollouts are routed by rules alone: %s", error)
         return plan_rollouts(rollouts, routes, self.library)
 
     def score(self, plan: Sequence[Planned], step: int | None = None) -> list[list[Score]]:

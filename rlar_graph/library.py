@@ -6,13 +6,15 @@ runs its table of cases through the gate on this machine, and the report is stor
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rlar_graph import __version__
 from rlar_graph.admission import admit
-from rlar_graph.errors import ToolError, UnknownTool
+from rlar_graph.errors import RegistryError, ToolError, UnknownTool
 from rlar_graph.probes import load_table
 from rlar_graph.registry.records import Provenance, ToolVersion
 from rlar_graph.rewards.base import RewardTool, ToolSpec
@@ -23,6 +25,11 @@ from rlar_graph.types import Rollout, ToolKind
 
 if TYPE_CHECKING:
     from rlar_graph.resources import Resources
+
+log = logging.getLogger(__name__)
+
+AWAY_SECONDS = 3.0
+"""How long a registry that gave no answer is left alone: each try may wait seconds for a machine that is gone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +64,39 @@ class Library:
         self._loaded: dict[tuple[str, int], Loaded] = {}
         self._tried: set[str] = set()
         self._seen = -1
+        self._was_read = False
+        self._away = ""
+        self._asked_again = 0.0
 
     def refresh(self) -> None:
-        """Forget what was looked up if the registry has changed; called between batches, never inside one."""
-        number = self._resources.registry.revision()
-        if number != self._seen:
-            with self._lock:
-                self._found.clear()
-                self._families = self._served_families()
-                self._seen = number
+        """Forget what was looked up if the registry has changed; called between batches, never inside one.
+
+        What was looked up goes on serving while a registry that was read before gives no answer.
+
+        Raises:
+            RegistryError: The registry cannot be opened, or was never read.
+        """
+        if self._away and time.monotonic() < self._asked_again:
+            return
+        try:
+            number = self._resources.registry.revision()
+            if number != self._seen:
+                with self._lock:
+                    families = self._served_families()
+                    self._found.clear()
+                    self._families, self._seen = families, number
+            self._was_read, self._away = True, ""
+        except RegistryError as error:
+            if not self._was_read:
+                raise
+            self._leave_alone(error)
+
+    def _leave_alone(self, error: RegistryError) -> None:
+        """Note that the registry gives no answer, and ask it nothing for a while."""
+        if not self._away:
+            log.warning("scoring goes on with the tools that were looked up: %s", error)
+        self._away = str(error)
+        self._asked_again = time.monotonic() + AWAY_SECONDS
 
     def _served_families(self) -> FamilyIndex | None:
         """Return the families that a tool serves; None where there are none, and prompts need no matching."""
@@ -96,9 +127,19 @@ class Library:
         found = self._found.get(key)
         if found is None:
             with self._lock:
-                found = self._found.get(key) or self._look_up(*key)
-                self._found[key] = found
+                found = self._found.get(key)
+                if found is None:
+                    found = self._asked(*key)
         return found
+
+    def _asked(self, family: str | None, signature: Signature) -> Loaded | str:
+        """Look up a tool and remember it; while the registry gives no answer, that is why there is none."""
+        if not self._away:
+            try:
+                return self._found.setdefault((family, signature), self._look_up(family, signature))
+            except RegistryError as error:
+                self._leave_alone(error)
+        return f"no tool could be looked up: {self._away}"
 
     def family_of(self, rollout: Rollout, signature: Signature) -> str | None:
         """Return the registry key of a rollout's family, or None where it belongs to none that a tool serves."""

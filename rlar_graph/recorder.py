@@ -7,6 +7,7 @@ time. So what is due is kept here and written at most once a second. A killed pr
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import threading
 import time
@@ -16,12 +17,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rlar_graph.drift import DriftMonitor
+from rlar_graph.errors import RegistryError, UnknownTool
 from rlar_graph.registry.records import Decision, Outcome, Usage
 from rlar_graph.resources import Resources
 from rlar_graph.scoring import Planned
 from rlar_graph.types import Score
 
+log = logging.getLogger(__name__)
+
 FLUSH_SECONDS = 1.0
+RETRY_SECONDS = 5.0
+"""Wait after a write that failed: a server that is gone may take seconds to say so."""
+DECISIONS_WAITING = 10_000
+"""Decisions kept while they cannot be written; the oldest make room."""
 REASON_CHARS = 160
 REASONS_KEPT = 200
 """Kinds of abstention that one process tells apart; a reason may quote data, and the registry has to stay small."""
@@ -63,8 +71,7 @@ class Recorder:
     ) -> None:
         """Keep what one batch of the trainer's step came to, and write it if a second has passed.
 
-        Raises:
-            RegistryError: The registry cannot be written; the scores themselves are not affected.
+        No score depends on it, so what cannot be written now is tried again later.
         """
         sampled = [
             decision
@@ -79,18 +86,36 @@ class Recorder:
             self._decisions += sampled
             due = time.monotonic() >= self._due
         if due:
-            self.flush()
+            try:
+                self.flush()
+            except RegistryError as error:
+                # The trainer's own batch is scored and must not be lost for the sake of our counters.
+                log.warning("what was scored is written later: %s", error)
 
     def flush(self) -> None:
-        """Write everything that is due."""
+        """Write everything that is due.
+
+        Raises:
+            RegistryError: The registry cannot be written; what was due stays due.
+        """
         with self._lock:
             usage, self._usage = self._usage, []
             decisions, self._decisions = self._decisions, []
             tally, self._outcomes = self._outcomes, Counter()
             self._due = time.monotonic() + FLUSH_SECONDS
         outcomes = [Outcome(*key, count) for key, count in tally.items()]
-        if usage or outcomes:
-            self._resources.registry.record(merge(usage), decisions, outcomes)
+        try:
+            if usage or outcomes:
+                self._resources.registry.record(merge(usage), decisions, outcomes)
+        except UnknownTool:
+            raise  # another registry lies there now: what the old one's tools did has no place in it
+        except RegistryError:
+            with self._lock:
+                self._usage = [*merge(usage), *self._usage]
+                self._decisions = [*decisions, *self._decisions][-DECISIONS_WAITING:]
+                self._outcomes += tally
+                self._due = time.monotonic() + RETRY_SECONDS
+            raise
         if self._monitor is not None:
             self._monitor.look()
 

@@ -24,7 +24,6 @@ import sqlalchemy as sa
 PASSWORD = "hush-4711"
 SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
     "max_connections": "200",
@@ -159,7 +158,7 @@ def running_server() -> Iterator[PostgresServer]:
     if programs is None:
         raise FileNotFoundError("no PostgreSQL server is installed here (Debian: apt-get install postgresql)")
     # Not where TMPDIR says: a socket's path may have 107 bytes, and another user must be able to come here.
-    folder = Path(tempfile.mkdtemp(prefix="rlar-pg-", dir="/tmp"))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="rlar-pg-", dir="/tmp"))
     server = PostgresServer(folder, programs)
     try:
         server.make()

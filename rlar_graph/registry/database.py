@@ -2,12 +2,14 @@
 
 SQLite's driver, left to itself, opens transactions so late that a read-modify-write in two processes loses
 updates without an error (189 of 1,600 in our measurement). So a writer here starts with ``BEGIN IMMEDIATE``
-and a reader with a plain ``BEGIN``; on PostgreSQL a writer takes one advisory lock, which means the same.
+and a reader with a plain ``BEGIN``. On PostgreSQL a writer takes one advisory lock and a reader asks for
+repeatable reads, which means the same.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import time
 import weakref
@@ -35,7 +37,25 @@ SPELLING: Mapping[str, Mapping[str, str]] = {
         "now": "extract(epoch from clock_timestamp())::double precision",
     },
 }
+CONNECTING: Mapping[str, str] = {
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "tcp_user_timeout": "30000",
+    "application_name": "rlar-graph",
+}
+"""What the URL of a server may say otherwise: a machine that does not answer is given up in seconds, not in minutes."""
+SECRET = re.compile(r"(?P<before>://[^:@/]*:).*(?=@)|(?P<name>password=)[^&]*", re.IGNORECASE)
 ADVICE = {
+    "connection refused": "no server answers there: start it, or check host and port in the URL",
+    "no such file or directory": "no server answers there: start it, or check the socket's folder in the URL",
+    "timeout expired": "the server did not answer in time: check host, port and the network",
+    "could not translate host name": "there is no such host: check the URL",
+    "password authentication failed": "the server refuses user or password: check both in the URL",
+    "no password supplied": "the server wants a password: write it into the URL",
+    "too many clients": "the server has no connection left: raise its max_connections, or run fewer processes",
+    "starting up": "the server is starting: try again in a moment",
+    "shutting down": "the server is shutting down: try again when it is back",
+    "permission denied for schema": "this user may not make tables there: GRANT CREATE ON SCHEMA public",
     "file is not a database": "it is not a SQLite database: name another file, or move this one away",
     "malformed": "it is damaged: restore a copy, or move it away and let a new registry be made",
     "no such": "its tables are damaged: restore a copy, or move it away and let a new registry be made",
@@ -52,13 +72,19 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = _settled(url)
-        self.where = self.url.database if self._is_file else self.url.render_as_string(hide_password=True)
+        self.where = (
+            self.url.database if self._is_file else shown(self.url.render_as_string(hide_password=True))
+        )
         self.spelling = SPELLING[self.url.get_backend_name()]
         self._engine = self._connectable()
-        self._readers = self._engine.execution_options(immediate=False)
         if self.url.get_backend_name() == "sqlite":
+            self._readers = self._engine.execution_options(immediate=False)
             sa.event.listen(self._engine, "connect", _on_connect)
             sa.event.listen(self._engine, "begin", _on_begin)
+        else:
+            self._readers = self._engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
         if self._is_file:
             self._switch_to_wal()
         _forget_after_fork(self._engine)
@@ -105,7 +131,8 @@ class Database:
     def _connectable(self) -> sa.Engine:
         try:
             if self.url.get_backend_name() == "postgresql":
-                return sa.create_engine(self.url, pool_pre_ping=True)
+                given = {name: value for name, value in CONNECTING.items() if name not in self.url.query}
+                return sa.create_engine(self.url, pool_pre_ping=True, max_overflow=27, connect_args=given)
             # One connection in memory, or every connection would have its own empty database.
             size = (
                 {"pool_size": 8, "max_overflow": 56} if self._is_file else {"pool_size": 1, "max_overflow": 0}
@@ -151,12 +178,18 @@ class Database:
         return RegistryError(f"the registry {self.where} failed: {type(error).__name__}: {said}")
 
 
+def shown(url: str) -> str:
+    """Return a database's URL, well formed or not, with stars for its password."""
+    return SECRET.sub(lambda found: f"{found['before'] or found['name']}***", url)
+
+
 def _settled(text: str) -> sa.URL:
     """Return the URL with the driver we use and an absolute path, or say what is wrong with it."""
     try:
         url = sa.make_url(text)
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise RegistryError(f"not a database URL: write e.g. sqlite:///rlar.db, not {text!r}") from error
+        said = f"not a database URL: write e.g. sqlite:///rlar.db, not {shown(text)!r}"
+        raise RegistryError(said) from (None if shown(text) != text else error)
     if url.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return url.set(drivername="postgresql+psycopg")
     if url.drivername not in ("sqlite", "sqlite+pysqlite"):
