@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("reward", "testing_http"),
     ("adapters", "testing", "testing_hub", "testing_models", "testing_pooling"),
     ("server",),
+    ("report",),
     ("cli",),
 )
 """Bottom to top. A room may import from the floors below it and from itself, never from its neighbours."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rlar_graph import __version__
-from rlar_graph.cli import doctor, evaluate, score, serve, tools
+from rlar_graph.cli import doctor, evaluate, report, score, serve, tools
 from rlar_graph.errors import InputError, RlarError, SettingsError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("score")(score.score)
 app.command("prepare")(score.prepare)
 app.command("eval")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.command("serve")(serve.serve)
 app.add_typer(tools.app, name="tools")

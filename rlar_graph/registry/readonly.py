@@ -31,12 +31,7 @@ class ReadOnlyDatabase(Database):
     @override
     def _connectable(self) -> sa.Engine:
         if self.url.get_backend_name() == "postgresql":
-            # One state for all queries, as SQLite gives it.
-            return (
-                super()
-                ._connectable()
-                .execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            )
+            return super()._connectable()
         path = Path(self.url.database or "")
         # On a file system that cannot be written to, SQLite can only read what it is told will not change.
         fixed = "&immutable=1" if _is_archived(path) else ""
