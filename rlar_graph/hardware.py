@@ -5,23 +5,52 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 SHARE = 0.8
 """Of what is free, as much may be taken: the trainer lives here too."""
 
 
-def gpu_free_bytes() -> int | None:
-    """Return free memory of the GPU with most of it, or None where there is no GPU; imports no torch."""
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU of this machine."""
+
+    name: str
+    """What it calls itself."""
+    free_bytes: int
+    """Memory that is free."""
+    total_bytes: int
+    """Its memory."""
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs that the driver shows; imports no torch."""
     program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
+    if program is None or os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return ()
     try:
-        asked = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+        asked = [program, "--query-gpu=name,memory.free,memory.total", "--format=csv,noheader,nounits"]
         said = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-        return max(int(line) for line in said.stdout.split()) << 20
+        rows = [line.rsplit(",", 2) for line in said.stdout.splitlines() if line.strip()]
+        return tuple(Gpu(name.strip(), int(free) << 20, int(total) << 20) for name, free, total in rows)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+        return ()
+
+
+def torch_reaches_gpus() -> bool:
+    """Say whether the torch that is installed was built for GPUs; imports nothing."""
+    try:
+        return "+cpu" not in metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def gpu_free_bytes() -> int | None:
+    """Return free memory of the GPU with most of it, or None where there is none that torch can use."""
+    found = gpus() if torch_reaches_gpus() else ()
+    return max((gpu.free_bytes for gpu in found), default=None)
 
 
 def memory_free_bytes() -> int:

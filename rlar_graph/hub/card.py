@@ -80,6 +80,11 @@ class ModelCard:
         return sum(file.size or 0 for file in self.weights)
 
     @property
+    def needed_bytes(self) -> int:
+        """Return the bytes of all that is downloaded."""
+        return sum(file.size or 0 for file in self.needed)
+
+    @property
     def architecture(self) -> str:
         """Return the class its author saved it from."""
         named = self.config.get("architectures")

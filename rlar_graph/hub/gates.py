@@ -17,6 +17,9 @@ INDEX = "model.safetensors.index.json"
 ROOM = 1.25
 """Memory a model takes beside its weights, as a factor: activations of one batch."""
 
+TEXT_BYTES = 200 << 20
+"""Most bytes of a file beside the weights; the largest tokenizers have some 30 MB."""
+
 _CODE = ("AutoConfig", "AutoModel", "AutoTokenizer")
 
 
@@ -100,11 +103,17 @@ def _room(card: ModelCard, terms: Terms) -> Iterator[str]:
     needed = int(card.weight_bytes * ROOM)
     if needed > terms.memory_bytes:
         yield f"it needs {needed / 1e9:.2f} GB of memory, and {terms.memory_bytes / 1e9:.2f} GB are free"
-    if card.weight_bytes > terms.disk_bytes:
-        yield f"it needs {card.weight_bytes / 1e9:.2f} GB of disk, and {terms.disk_bytes / 1e9:.2f} GB are free"
+    if card.needed_bytes > terms.disk_bytes:
+        yield f"it needs {card.needed_bytes / 1e9:.2f} GB of disk, and {terms.disk_bytes / 1e9:.2f} GB are free"
 
 
-_GATES = (_commit, _licence, _weights, _own_code, _head, _room)
+def _texts(card: ModelCard, terms: Terms) -> Iterator[str]:
+    for file in card.needed:
+        if not file.path.endswith(".safetensors") and (file.size is None or file.size > TEXT_BYTES):
+            yield f"its {file.path} is too large, or the Hub does not say how large"
+
+
+_GATES = (_commit, _licence, _weights, _own_code, _head, _texts, _room)
 
 
 def read_config(text: str) -> Mapping[str, object] | str:

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from rlar_graph.hub.card import HubFile
 
-HEADER_BYTES = 100_000_000
+HEADER_BYTES = 25_000_000
+"""Longest header that is read; one of a thousand tensors has 0.1 MB. JSON of that size takes some ten times as much."""
+SIDES = 8
+"""Most dimensions of a tensor; the product of a million of them would take for ever."""
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -56,7 +59,7 @@ def _tensors(path: Path, size: int) -> set[str] | str:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, HEADER_BYTES):
-            return "is no safetensors file: its header is longer than the file"
+            return "is no safetensors file: its header is longer than the file, or than any model's"
         try:
             header = json.loads(file.read(length))
         except (ValueError, RecursionError):
@@ -81,6 +84,8 @@ def _end(entry: object) -> int | None:
         return None
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not isinstance(shape, list) or not isinstance(offsets, list) or len(offsets) != 2:
+        return None
+    if len(shape) > SIDES:
         return None
     if not all(type(number) is int and number >= 0 for number in (*shape, *offsets)):
         return None

@@ -73,6 +73,10 @@ def leave_the_network() -> bool:
 
 def limit_memory(limit: int, device: str) -> None:
     """Cap what this process may allocate; a GPU's driver maps memory of its own, and is capped by torch instead."""
+    if device == "auto":
+        import torch
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 

@@ -65,6 +65,10 @@ def refused() -> dict[str, tuple[HubRepo, str]]:
         "x/unlicensed": (HubRepo(files(), licence=None), "no licence"),
         "x/research": (HubRepo(files(), licence="cc-by-nc-4.0"), "cc-by-nc-4.0"),
         "x/huge": (HubRepo(files(), sizes={"model.safetensors": 10**15}), "of memory"),
+        "x/tokenizer-bomb": (
+            HubRepo(files(), sizes={"tokenizer.json": 10**10}),
+            "tokenizer.json is too large",
+        ),
         "x/remote-code": (HubRepo({**files(auto_map=remote), "modeling_evil.py": b"1/0"}), "code of its own"),
         "x/remote-tokenizer": (HubRepo(files(auto_map={"AutoTokenizer": ["t.T", None]})), "code of its own"),
         "x/quantized": (HubRepo(files(quantization_config={"bits": 4})), "quantized"),

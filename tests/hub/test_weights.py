@@ -62,6 +62,12 @@ def _header(header: object, body: bytes = b"") -> bytes:
         _header({"score.weight": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, b"0000"),
         _header({"score.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"00000000"),
         _header({"score.weight": "text"}),
+        _header(
+            {"score.weight": {"dtype": "F32", "shape": [9] * 1_000_000, "data_offsets": [0, 4]}}, b"0000"
+        ),
+        (30_000_000).to_bytes(8, "little") + b" " * 30_000_000,
+        b"[" * 8 + b"[" * 1_000_000,
+        _header("x" * 1_000)[:8] + b"{" * 1_002,
     ],
 )
 def test_what_is_no_safetensors_file_is_told(content: bytes, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -180,6 +181,8 @@ def _data_bytes(pid: int) -> int:
 def test_a_memory_cap_ends_what_is_too_large(models: Models) -> None:
     with pytest.raises(ToolError):
         ModelProcess(order(models.trained, memory_bytes=32 << 20))
+    with pytest.raises(ToolError):
+        ModelProcess(replace(order(models.trained, memory_bytes=32 << 20), device="auto"))
 
 
 def _with_template(source: Path, target: Path, template: str) -> Path:
@@ -220,6 +223,42 @@ def test_a_missing_head_is_never_made_up(models: Models, tmp_path: Path) -> None
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ToolError, match="made up"):
         ModelProcess(order(folder))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_what_is_no_number_is_one_completions_abstention(
+    poison: float, models: Models, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "poisoned"
+    shutil.copytree(models.trained, folder)
+    weights = load_file(folder / "model.safetensors")
+    word = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]["lamp"]
+    weights["model.embed_tokens.weight"][word] = poison
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    asked = [("A letter.", text) for text in ("I am sorry.", "The lamp is broken.", "Go away.")]
+    process, whole = ModelProcess(order(folder)), ModelProcess(order(models.trained))
+    found, wanted = process.read(asked), whole.read(asked)
+    process.close()
+    whole.close()
+    assert found[1].raw is None and "finite" in str(found[1].why)
+    assert [found[0].raw, found[2].raw] == pytest.approx([wanted[0].raw, wanted[2].raw], abs=1e-5)
+
+
+def test_a_tokenizer_that_explodes_ends_alone(models: Models, tmp_path: Path) -> None:
+    folder = tmp_path / "bomb"
+    shutil.copytree(models.trained, folder)
+    told = json.loads((folder / "tokenizer.json").read_text())
+    grow = {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 5_000}
+    told["normalizer"] = {"type": "Sequence", "normalizers": [grow, grow, grow]}
+    (folder / "tokenizer.json").write_text(json.dumps(told))
+    process = ModelProcess(order(folder, memory_bytes=GIB), seconds=30.0)
+    began = time.monotonic()
+    with pytest.raises(ToolError):
+        process.read([("letter", "even here")])
+    assert time.monotonic() - began < 40
+    process.close()
 
 
 def test_a_pickle_is_never_opened(models: Models, tmp_path: Path) -> None:
