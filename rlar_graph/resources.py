@@ -55,7 +55,12 @@ class Resources:
             if self._sandbox is None:
                 from rlar_graph.sandbox import open_sandbox
 
-                self._sandbox = open_sandbox(workers=self.settings.workers, engine=self.settings.sandbox)
+                self._sandbox = open_sandbox(
+                    workers=self.settings.workers,
+                    engine=self.settings.sandbox,
+                    ray_address=self.settings.ray_address,
+                    ray_cpus=self.settings.ray_cpus,
+                )
             return self._sandbox
 
     @property

@@ -35,9 +35,19 @@ class Settings(BaseSettings):
         default="sqlite:///rlar.db", description="SQLAlchemy URL of the registry of reward tools."
     )
     sandbox: str = Field(
-        default="process", pattern="^(process|e2b|unsafe)$", description="Engine that runs untrusted code."
+        default="process", pattern="^(process|ray|e2b|unsafe)$", description="Engine that runs untrusted code."
     )
-    workers: int = Field(default=2, ge=1, le=1024, description="Sandbox worker processes.")
+    workers: int = Field(
+        default=2, ge=1, le=1024, description="Sandbox worker processes, or actors of the Ray engine."
+    )
+    ray_address: str = Field(
+        default="auto",
+        min_length=1,
+        description="Ray cluster for sandbox='ray' and model replicas, unless the process has joined one.",
+    )
+    ray_cpus: float = Field(
+        default=1.0, ge=0, le=1024, description="CPUs of one Ray actor: reserved, and used."
+    )
     max_completion_chars: int = Field(
         default=1_000_000, ge=1, description="Longer completions abstain instead of being scored."
     )
@@ -137,6 +147,9 @@ class Settings(BaseSettings):
     reward_model_device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where reward models run."
     )
+    reward_model_replicas: int = Field(
+        default=0, ge=0, le=1024, description="Replicas of a reward model on a Ray cluster; 0 runs it here."
+    )
     reward_model_dtype: str = Field(
         default="auto",
         pattern="^(auto|bfloat16|float32)$",
@@ -190,6 +203,26 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="Share of completions that the judge of near ties may be asked about.",
+    )
+    neutral_reward: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Reward of an abstention, in trainers with no word for it and without others of its group.",
+    )
+    server_token: SecretStr | None = Field(
+        default=None, description="What requests to the server must carry; none serves this machine only."
+    )
+    engine: str = Field(
+        default="own",
+        pattern="^(own|machine)$",
+        description="Engine behind trainers' adapters: one per process, or one that processes of a machine share.",
+    )
+    engine_grace_seconds: float = Field(
+        default=2.0, ge=0, le=86_400, description="How long a shared engine outlives its last user."
+    )
+    engine_silent_seconds: float = Field(
+        default=30.0, ge=0.1, description="A shared engine that is silent for longer is replaced."
     )
 
     @classmethod

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("types", "settings", "jsonl", "deadline", "hardware", "graph_schemas"),
+    ("types", "settings", "jsonl", "deadline", "hardware", "cluster", "graph_schemas"),
     ("records", "state", "prompts", "llm", "registry", "sandbox", "routing", "hub", "catalogue", "websearch"),
     ("resources", "drift", "batch"),
     ("rewards",),
@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("graph", "router_report"),
     ("acquisition", "microbatch"),
     ("reward", "testing_http"),
+    ("machine",),
     ("adapters", "testing", "testing_hub", "testing_models", "testing_pooling"),
     ("server",),
     ("report",),

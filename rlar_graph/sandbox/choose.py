@@ -11,17 +11,21 @@ from rlar_graph.errors import SandboxUnavailable
 if TYPE_CHECKING:
     from rlar_graph.sandbox.base import Sandbox
 
-ENGINES = ("process", "e2b", "unsafe")
+ENGINES = ("process", "ray", "e2b", "unsafe")
 """Engines by name; ``unsafe`` confines nothing and must be asked for by name."""
 
 
-def open_sandbox(workers: int = 2, *, engine: str | None = None) -> Sandbox:
+def open_sandbox(
+    workers: int = 2, *, engine: str | None = None, ray_address: str = "auto", ray_cpus: float = 1.0
+) -> Sandbox:
     """Start a sandbox.
 
     Args:
-        workers: Processes that may work at once.
-        engine: ``process`` (the default), ``e2b``, or ``unsafe``. Where it is not given, the environment variable
-            ``RLAR_SANDBOX`` decides.
+        workers: Processes that may work at once; actors, for ``ray``.
+        engine: ``process`` (the default), ``ray``, ``e2b``, or ``unsafe``. Where it is not given, the environment
+            variable ``RLAR_SANDBOX`` decides.
+        ray_address: The Ray cluster, unless this process has joined one.
+        ray_cpus: CPUs that a Ray actor reserves, and uses.
 
     Returns:
         A running sandbox; use it as a context manager.
@@ -40,6 +44,10 @@ def open_sandbox(workers: int = 2, *, engine: str | None = None) -> Sandbox:
         except ImportError as error:
             raise SandboxUnavailable('the E2B engine needs: pip install "rlar-graph[e2b]"') from error
         return E2BSandbox(workers)
+    if chosen == "ray":
+        from rlar_graph.sandbox.ray_pool import RaySandbox
+
+        return RaySandbox(workers, address=ray_address, cpus=ray_cpus)
     from rlar_graph.sandbox.process import ProcessSandbox
 
     if chosen == "unsafe":
