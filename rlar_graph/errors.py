@@ -11,6 +11,8 @@
     │   ├── SandboxUnavailable    a layer below the minimum is missing on this machine
     │   └── SandboxClosed         used after it was closed
     ├── ToolError                 a reward tool broke as a whole; its completions abstain
+    ├── EngineError               the engine that processes of this machine share cannot be used
+    ├── Unscored                  nothing could judge a completion, told to a trainer that leaves such samples out
     ├── PromptError               a prompt document and the fields given to it do not match
     └── LLMError                  the language model gave nothing to go on; what needed it abstains
         ├── LLMUnavailable        it cannot be reached, is overloaded, or refuses our key or model name
@@ -87,6 +89,14 @@ class SandboxClosed(SandboxError):
 
 class ToolError(RlarError):
     """A reward tool broke as a whole; the completions it was to score abstain."""
+
+
+class EngineError(RlarError):
+    """The engine that the processes of this machine share cannot be started, ended twice, or does not answer."""
+
+
+class Unscored(RlarError):
+    """Nothing could judge a completion, said as an exception to trainers that leave such samples out."""
 
 
 class PromptError(RlarError):

@@ -11,17 +11,24 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from rlar_graph.errors import InputError
 from rlar_graph.types import Rollout, Score
 
 Rows: TypeAlias = list[list[Score]]
-ScoreBatch: TypeAlias = Callable[[Sequence[Rollout]], Rows]
+
+
+class ScoreBatch(Protocol):
+    """Scores a batch."""
+
+    def __call__(self, rollouts: Sequence[Rollout], /, *, step: int | None = None) -> Rows:
+        """Return one list of scores per rollout; the step is the trainer's, where it is known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Call:
     """What it wants scored."""
     completions: int
     """How many completions that is."""
+    step: int | None = None
+    """The trainer's step, where it is known."""
     result: Future[Rows] = field(default_factory=Future)
     """Its scores, or the error they came to."""
     since: float = field(default_factory=time.monotonic)
@@ -61,11 +70,12 @@ class Microbatch:
         self._completions = 0
         self._started = self._closed = False
 
-    def submit(self, rollouts: Sequence[Rollout]) -> Future[Rows]:
+    def submit(self, rollouts: Sequence[Rollout], *, step: int | None = None) -> Future[Rows]:
         """Put a call in line.
 
         Args:
             rollouts: Rollouts with their completions.
+            step: The trainer's step, where it is known; calls of different steps share no batch.
 
         Returns:
             Where the scores will be, one list per rollout; cancelling it before it is its turn takes it out of line.
@@ -74,10 +84,7 @@ class Microbatch:
             InputError: A rollout has no completions.
             RuntimeError: This was closed.
         """
-        for rollout in rollouts:
-            if not rollout.completions:
-                raise InputError("a rollout has no completions to score", field="completions")
-        call = Call(rollouts, sum(len(rollout.completions) for rollout in rollouts))
+        call = Call(rollouts, completions_of(rollouts), step)
         with self._changed:
             if self._closed:
                 raise RuntimeError("scoring was asked for after it was closed")
@@ -91,9 +98,9 @@ class Microbatch:
                 self._changed.notify()  # a wake-up for each call would cost more than scoring it
         return call.result
 
-    def score(self, rollouts: Sequence[Rollout]) -> Rows:
-        """Score rollouts, together with what other callers have; see :meth:`submit` for the errors."""
-        return self.submit(rollouts).result()
+    def score(self, rollouts: Sequence[Rollout], *, step: int | None = None) -> Rows:
+        """Score rollouts, together with what other callers have; see :meth:`submit`."""
+        return self.submit(rollouts, step=step).result()
 
     async def ascore(self, rollouts: Sequence[Rollout]) -> Rows:
         """Score rollouts without blocking the event loop; see :meth:`submit` for the errors."""
@@ -134,7 +141,10 @@ class Microbatch:
         """Take calls out of line until the batch is full; a call is never split."""
         batch: list[Call] = []
         size = 0
-        while self._calls and (not batch or size + self._calls[0].completions <= self._most):
+        while self._calls and (
+            not batch
+            or (size + self._calls[0].completions <= self._most and self._calls[0].step == batch[0].step)
+        ):
             call = self._calls.popleft()
             size += call.completions
             batch.append(call)
@@ -145,7 +155,8 @@ class Microbatch:
         """Score calls as one batch and give each its own; a call that cannot be read fails alone."""
         rollouts = [rollout for call in calls for rollout in call.rollouts]
         try:
-            rows = iter(self._score(rollouts))
+            step = calls[0].step
+            rows = iter(self._score(rollouts) if step is None else self._score(rollouts, step=step))
             shares = [[next(rows) for _ in call.rollouts] for call in calls]
         except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the callers that wait for it
             if isinstance(error, InputError) and len(calls) > 1:
@@ -165,3 +176,15 @@ class Microbatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def completions_of(rollouts: Sequence[Rollout]) -> int:
+    """Return how many completions a call is about.
+
+    Raises:
+        InputError: A rollout has none.
+    """
+    counts = [len(rollout.completions) for rollout in rollouts]
+    if 0 in counts:
+        raise InputError("a rollout has no completions to score", field="completions")
+    return sum(counts)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from rlar_graph.acquisition import Acquisition
+from rlar_graph.batch import read_batch
 from rlar_graph.engine import Engine, PrepareReport
 from rlar_graph.errors import InputError
 from rlar_graph.probes import Probe
-from rlar_graph.records import rollout_from, rollouts_from_columns
+from rlar_graph.records import rollouts_from_columns
+from rlar_graph.registry import ToolRecord
 from rlar_graph.scoring import Planned
 from rlar_graph.settings import Settings
 from rlar_graph.types import Message, Rollout, Score
@@ -64,20 +66,16 @@ class AgentReward:
         Raises:
             InputError: Lengths or types do not fit; the error names the column.
         """
-        rollouts, places = rollouts_from_columns(prompts, completions, columns)
-        flat: list[Score] = [Score(None)] * len(completions)
-        rows = self._score(rollouts, _step(columns.get("trainer_state")))
-        for indices, row in zip(places, rows, strict=True):
-            for index, score in zip(indices, row, strict=True):
-                flat[index] = score
-        _log(flat, columns.get("log_extra"), columns.get("log_metric"))
-        return [score.value for score in flat]
+        return score_columns(self._score, prompts, completions, columns)
 
-    def score(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[list[Score]]:
+    def score(
+        self, rollouts: Sequence[Rollout | Mapping[str, object]], *, step: int | None = None
+    ) -> list[list[Score]]:
         """Score rollouts.
 
         Args:
             rollouts: :class:`~rlar_graph.types.Rollout` values, or records as data sets have them.
+            step: The trainer's step, for the registry's account of what was rewarded when.
 
         Returns:
             One list per rollout with one score per completion.
@@ -86,9 +84,9 @@ class AgentReward:
             InputError: A record cannot be read, or a rollout has no completions.
             RegistryError: The registry cannot be opened or read.
         """
-        return self._score(_rollouts(rollouts))
+        return self._score(read_batch(rollouts), step)
 
-    def _score(self, rollouts: Sequence[Rollout], step: int | None = None) -> list[list[Score]]:
+    def _score(self, rollouts: Sequence[Rollout], step: int | None) -> list[list[Score]]:
         plan = self._engine.plan(rollouts)
         if self._engine.may_acquire and self._acquisition.seek(plan):
             plan = self._engine.plan(rollouts)
@@ -100,7 +98,7 @@ class AgentReward:
 
     def plan(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[Planned]:
         """Say which tool will score each rollout, and why; see :meth:`score` for the errors."""
-        return self._engine.plan(_rollouts(rollouts))
+        return self._engine.plan(read_batch(rollouts))
 
     def prepare(
         self,
@@ -123,7 +121,7 @@ class AgentReward:
         Returns:
             Which signatures are served, by which tool, and why others are not.
         """
-        found = _rollouts(rollouts)
+        found = read_batch(rollouts)
         self._acquisition.prepare(self._engine.plan(found), probes, retry=retry)
         return self._engine.prepare(found)
 
@@ -145,7 +143,7 @@ class AgentReward:
         Raises:
             InputError: The shapes do not fit, or a value is outside [0, 1].
         """
-        found = _rollouts(rollouts)
+        found = read_batch(rollouts)
         if [len(row) for row in values] != [len(rollout.completions) for rollout in found]:
             raise InputError(
                 "must hold one value per completion, in the shape of the rollouts", field="values"
@@ -154,6 +152,14 @@ class AgentReward:
             raise InputError("must be between 0 and 1", field="values")
         plan = self._engine.plan(found)
         return self._acquisition.audit(plan, self._engine.score(plan), values)
+
+    def tools(self) -> tuple[ToolRecord, ...]:
+        """Return the reward tools of the registry with all their versions; built-ins appear once they were needed.
+
+        Raises:
+            RegistryError: The registry cannot be opened or read.
+        """
+        return self._engine.resources.registry.tools()
 
     def spent(self) -> dict[str, dict[str, float]]:
         """Return what this reward function has used of the language model, by role: calls, tokens, seconds, money."""
@@ -183,20 +189,27 @@ class AgentReward:
         return AgentReward, (self.settings,)
 
 
-def _rollouts(items: Sequence[Rollout | Mapping[str, object]]) -> list[Rollout]:
-    """Return items as rollouts; an error says which item it was."""
-    rollouts = []
-    for number, item in enumerate(items, 1):
-        if isinstance(item, Rollout):
-            rollouts.append(item)
-            continue
-        if not isinstance(item, Mapping):
-            raise InputError(f"rollout {number} must be a Rollout or a mapping, not {type(item).__name__}")
-        try:
-            rollouts.append(rollout_from(item))
-        except InputError as error:
-            raise InputError(f"rollout {number}: {error.problem}", field=error.field) from error
-    return rollouts
+def score_columns(
+    score: Callable[[Sequence[Rollout], int | None], list[list[Score]]],
+    prompts: Sequence[object],
+    completions: Sequence[object],
+    columns: Mapping[str, object],
+) -> list[float | None]:
+    """Score a trainer's batch by whatever scores rollouts; see :meth:`AgentReward.__call__`.
+
+    Args:
+        score: Scores rollouts of a trainer's step, None where it is not known.
+        prompts: One prompt per completion.
+        completions: As many completions.
+        columns: Columns of the data set, and what the trainer adds.
+    """
+    rollouts, places = rollouts_from_columns(prompts, completions, columns)
+    flat: list[Score] = [Score(None)] * len(completions)
+    for indices, row in zip(places, score(rollouts, _step(columns.get("trainer_state"))), strict=True):
+        for index, found in zip(indices, row, strict=True):
+            flat[index] = found
+    _log(flat, columns.get("log_extra"), columns.get("log_metric"))
+    return [found.value for found in flat]
 
 
 def _step(trainer_state: object) -> int | None:

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         default="sqlite:///rlar.db", description="SQLAlchemy URL of the registry of reward tools."
     )
     sandbox: str = Field(
-        default="process", pattern="^(process|ray|e2b|unsafe)$", description="Engine that runs untrusted code."
+        default="process",
+        pattern="^(process|ray|e2b|unsafe)$",
+        description="Engine that runs untrusted code.",
     )
     workers: int = Field(
         default=2, ge=1, le=1024, description="Sandbox worker processes, or actors of the Ray engine."

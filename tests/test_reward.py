@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -200,3 +202,18 @@ def test_made_evidence_is_used_only_where_asked_for_and_marked(tmp_path: Path) -
         assert planned.rollout.instruction_id_list == ("punctuation:no_comma",)
         assert "made" in planned.rollout.metadata
         assert [score.value for score in reward.score([rollout])[0]] == [1.0, 0.0]
+
+
+def test_tools_are_listed(reward: AgentReward) -> None:
+    reward.score([Rollout("What is 2 + 2?", ("4",), reference="4")])
+    (maths,) = [tool for tool in reward.tools() if tool.name == "maths"]
+    assert maths.active is not None
+    assert (maths.active.number, maths.kind) == (1, "verifier")
+
+
+def test_the_trainers_step_is_kept_with_what_was_scored(tmp_path: Path) -> None:
+    settings = Settings.load(registry_url=f"sqlite:///{tmp_path}/r.db")
+    with AgentReward(settings) as reward:
+        reward.score([Rollout("What is 2 + 2?", ("4",), reference="4")], step=7)
+    with closing(sqlite3.connect(f"{tmp_path}/r.db")) as connection:
+        assert connection.execute("SELECT DISTINCT step FROM rlar_rewards").fetchall() == [(7,)]

@@ -231,7 +231,7 @@ def test_a_token_is_asked_for(guarded: Server, given: str | None) -> None:
 
 def test_the_right_token_opens_and_time_and_queue_are_limited(guarded: Server) -> None:
     headers = {"authorization": "Bearer s3cret"}
-    warm = httpx.get(f"{guarded.url}/tools", headers=headers)
+    warm = httpx.get(f"{guarded.url}/tools", headers=headers, timeout=60)
     assert warm.status_code == 200
 
     def ask(_: int) -> httpx.Response:

@@ -8,21 +8,11 @@ tell it from a judgement.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rlar_graph.errors import RlarError, SettingsError
 from rlar_graph.types import Score
-
-NEUTRAL = 0.5
-"""The neutral value where nothing else is set: the middle of [0, 1]."""
-VARIABLE = "RLAR_NEUTRAL_REWARD"
-
-
-class Unscored(RlarError):
-    """Nothing could judge a completion, said as an exception to trainers that leave such samples out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +27,22 @@ class Settled:
     """The score as it was."""
 
 
-def neutral_reward(given: float | None = None) -> float:
-    """Return the neutral value: the one given, else ``RLAR_NEUTRAL_REWARD``, else 0.5.
-
-    Raises:
-        SettingsError: It is not a number in [0, 1].
-    """
-    said = os.environ.get(VARIABLE, NEUTRAL) if given is None else given
-    try:
-        value = float(said)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"{VARIABLE} (neutral) must be a number in [0, 1], not {said!r}") from error
-    if not 0 <= value <= 1:
-        raise SettingsError(f"{VARIABLE} (neutral) must be in [0, 1], not {value}")
-    return value
-
-
-def settle(scores: Sequence[Score], neutral: float | None = None) -> list[Settled]:
+def settle(scores: Sequence[Score], neutral: float) -> list[Settled]:
     """Turn the scores of one group into numbers.
 
     Args:
         scores: Scores of completions of one prompt, as many as the adapter sees.
-        neutral: Stands in where no completion of the group has a value; see :func:`neutral_reward`.
+        neutral: Stands in where no completion of the group has a value.
     """
     values = [score.value for score in scores if score.value is not None]
-    standing_in = fmean(values) if values else neutral_reward(neutral)
+    standing_in = fmean(values) if values else neutral
     return [
         Settled(standing_in if score.value is None else score.value, score.value is None, score)
         for score in scores
     ]
 
 
-def settle_groups(
-    keys: Sequence[Hashable], scores: Sequence[Score], neutral: float | None = None
-) -> list[Settled]:
+def settle_groups(keys: Sequence[Hashable], scores: Sequence[Score], neutral: float) -> list[Settled]:
     """Turn scores into numbers, group by group.
 
     Args:

@@ -13,7 +13,7 @@ from functools import partial
 from rlar_graph.adapters.abstention import settle
 from rlar_graph.adapters.chat_text import bare, plain_prompt
 from rlar_graph.adapters.evidence import rollout_of
-from rlar_graph.adapters.shared import judge
+from rlar_graph.adapters.shared import judge, neutral_whatever_is_set
 
 SECONDS = 12.0
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def reward(
         **row: The data set's columns, ``answer`` and the like.
     """
     score = judge(partial(rollout_of, plain_prompt(prompt), bare(completions), None, row), SECONDS)
-    (settled,) = settle([score])
+    (settled,) = settle([score], neutral_whatever_is_set())
     if settled.abstained:
         log.warning("neutral reward %g for an abstention: %s", settled.value, score.abstained)
     return settled.value

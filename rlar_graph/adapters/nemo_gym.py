@@ -34,6 +34,7 @@ async def verify(fields: Mapping[str, object]) -> dict[str, object]:
     Raises:
         InputError: A field cannot be read.
         RegistryError: The registry cannot be opened or read.
+        EngineError: No engine could be had.
     """
     asked = _mapping(fields.get("responses_create_params")).get("input")
     row = {

@@ -14,7 +14,7 @@ from functools import partial
 from rlar_graph.adapters.abstention import Settled, settle_groups
 from rlar_graph.adapters.chat_text import answer_in, plain_prompt
 from rlar_graph.adapters.evidence import rollout_of
-from rlar_graph.adapters.shared import judge
+from rlar_graph.adapters.shared import judge, neutral_whatever_is_set
 from rlar_graph.errors import InputError
 from rlar_graph.types import Rollout
 
@@ -48,7 +48,7 @@ def reward_func(
     """
     samples = zip(queries, prompts, labels, strict=True)
     scores = [judge(partial(rollout_from_query, *sample), SECONDS) for sample in samples]
-    return answer_with(settle_groups(prompts, scores))
+    return answer_with(settle_groups(prompts, scores, neutral_whatever_is_set()))
 
 
 def answer_with(settled: Sequence[Settled]) -> dict[str, object]:

@@ -1,8 +1,9 @@
-"""The one internal call behind every adapter: rollouts in, scores out, by the reward function of this process.
+"""The one internal call behind every adapter: rollouts in, scores out, by the engine of this process or its machine.
 
 Trainers call from thread pools, event loops and forked or spawned children, and give an adapter nothing but its
-dotted name. So each process has one reward function for a registry, opened at the first call, and calls are gathered
-into batches (:mod:`rlar_graph.microbatch`).
+dotted name. So each process has one line for a registry, opened at the first call. By default it leads to an engine
+that the processes of the machine share (:mod:`rlar_graph.machine`); with ``RLAR_ENGINE=own``, to a reward function of
+the process's own, before which calls are gathered into batches (:mod:`rlar_graph.microbatch`).
 """
 
 from __future__ import annotations
@@ -12,14 +13,34 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
 
-from rlar_graph.errors import RlarError
+from rlar_graph.errors import RlarError, SettingsError
+from rlar_graph.machine.client import MachineEngine
 from rlar_graph.microbatch import Microbatch, Rows
 from rlar_graph.reward import AgentReward
 from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score
 
 log = logging.getLogger(__name__)
+
+
+class Line(Protocol):
+    """What takes rollouts and gives scores, for any number of threads and event loops."""
+
+    def submit(self, rollouts: Sequence[Rollout], *, step: int | None = None) -> Future[Rows]:
+        """Put rollouts in line; return where their scores will be."""
+        ...
+
+    def score(self, rollouts: Sequence[Rollout], *, step: int | None = None) -> Rows:
+        """Return one list of scores per rollout."""
+        ...
+
+    async def ascore(self, rollouts: Sequence[Rollout]) -> Rows:
+        """Return one list of scores per rollout, without blocking the event loop."""
+        ...
 
 
 class SharedReward:
@@ -40,12 +61,24 @@ class SharedReward:
         self.reward.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a process has open for a registry."""
+
+    settings: Settings
+    """The settings it was opened with."""
+    line: Line
+    """Where rollouts go."""
+    close: Callable[[], None]
+    """Ends it."""
+
+
 _lock = threading.Lock()
-_open: dict[tuple[int, str | None], SharedReward] = {}
+_open: dict[tuple[int, str | None], Opened] = {}
 
 
-def shared_reward(registry_url: str | None = None) -> SharedReward:
-    """Return the reward function of this process, opened at the first call and closed when the process ends.
+def opened(registry_url: str | None = None) -> Opened:
+    """Return what this process scores with, opened at the first call and closed when the process ends.
 
     Args:
         registry_url: Registry to use; by default the one of the settings (``RLAR_REGISTRY_URL``, ``rlar.toml``).
@@ -60,12 +93,20 @@ def shared_reward(registry_url: str | None = None) -> SharedReward:
             if not _open:
                 atexit.register(close_all)
                 os.register_at_fork(after_in_child=_renew_lock)
-            found = _open[key] = SharedReward(AgentReward(Settings.load(registry_url=registry_url)))
+            found = _open[key] = _opened_with(Settings.load(registry_url=registry_url))
         return found
 
 
+def _opened_with(settings: Settings) -> Opened:
+    if settings.engine == "machine":
+        client = MachineEngine(settings)
+        return Opened(settings, client, client.close)
+    own = SharedReward(AgentReward(settings))
+    return Opened(settings, own.line, own.close)
+
+
 def close_all() -> None:
-    """Close the reward functions of this process; the next call opens anew."""
+    """Close what this process has open; the next call opens anew."""
     with _lock:
         mine = [key for key in _open if key[0] == os.getpid()]
         closing = [_open.pop(key) for key in mine]
@@ -79,14 +120,23 @@ def _renew_lock() -> None:
     _lock = threading.Lock()
 
 
-def score_items(rollouts: Sequence[Rollout], registry_url: str | None = None) -> Rows:
-    """Score rollouts; see :func:`shared_reward` and :meth:`rlar_graph.reward.AgentReward.score` for the errors."""
-    return shared_reward(registry_url).line.score(rollouts)
+def score_items(
+    rollouts: Sequence[Rollout], registry_url: str | None = None, *, step: int | None = None
+) -> Rows:
+    """Score rollouts of a trainer's step, None where it is not known.
+
+    Raises:
+        EngineError: No engine could be had.
+        InputError: A rollout has no completions.
+        RegistryError: The registry cannot be opened or read.
+        SettingsError: A setting is unknown or out of range.
+    """
+    return opened(registry_url).line.score(rollouts, step=step)
 
 
 async def ascore_items(rollouts: Sequence[Rollout], registry_url: str | None = None) -> Rows:
     """Score rollouts without blocking the event loop; see :func:`score_items`."""
-    return await shared_reward(registry_url).line.ascore(rollouts)
+    return await opened(registry_url).line.ascore(rollouts)
 
 
 def judge(make: Callable[[], Rollout], seconds: float) -> Score:
@@ -100,7 +150,7 @@ def judge(make: Callable[[], Rollout], seconds: float) -> Score:
         seconds: Longest wait; shorter than the trainer's own, which would end in a zero.
     """
     try:
-        waiting = shared_reward().line.submit([make()])
+        waiting = opened().line.submit([make()])
         try:
             return waiting.result(seconds)[0][0]
         except TimeoutError:
@@ -110,3 +160,31 @@ def judge(make: Callable[[], Rollout], seconds: float) -> Score:
         problem = f"{type(error).__name__}: {error}"
     log.error("a completion was not scored: %s", problem)
     return Score(None, abstained=problem)
+
+
+def neutral_reward(given: object = None, registry_url: str | None = None) -> float:
+    """Return what stands in for an abstention: the value given to the adapter, else the setting ``neutral_reward``.
+
+    Raises:
+        SettingsError: What was given is no number in [0, 1], or a setting is unknown or out of range.
+    """
+    if given is None:
+        return opened(registry_url).settings.neutral_reward
+    if not isinstance(given, int | float | str):
+        raise SettingsError(f"neutral must be a number in [0, 1], not {type(given).__name__}")
+    try:
+        value = float(given)
+    except ValueError as error:
+        raise SettingsError(f"neutral must be a number in [0, 1], not {given!r}") from error
+    if not 0 <= value <= 1:
+        raise SettingsError(f"neutral must be in [0, 1], not {value}")
+    return value
+
+
+def neutral_whatever_is_set() -> float:
+    """Return the neutral value for an adapter that may not fail: the default where the settings cannot be read."""
+    try:
+        return neutral_reward()
+    except SettingsError:
+        default: float = Settings.model_fields["neutral_reward"].default
+        return default

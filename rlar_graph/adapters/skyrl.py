@@ -13,7 +13,7 @@ from functools import cache
 from rlar_graph.adapters.abstention import settle
 from rlar_graph.adapters.chat_text import bare
 from rlar_graph.adapters.evidence import rollout_of
-from rlar_graph.adapters.shared import score_items
+from rlar_graph.adapters.shared import neutral_reward, score_items
 from rlar_graph.types import Message
 
 
@@ -26,8 +26,7 @@ class SingleTurn:
     """
 
     def __init__(self, env_config: object = None, extras: Mapping[str, object] | None = None) -> None:
-        neutral = env_config.get("neutral") if isinstance(env_config, Mapping) else None
-        self._neutral = float(neutral) if isinstance(neutral, int | float | str) else None
+        self._neutral = env_config.get("neutral") if isinstance(env_config, Mapping) else None
         self._row = dict(extras or {})
         spec = self._row.pop("reward_spec", None)
         self._label = spec.get("ground_truth") if isinstance(spec, Mapping) else None
@@ -49,10 +48,11 @@ class SingleTurn:
         Raises:
             InputError: A column cannot be read.
             RegistryError: The registry cannot be opened or read.
+            EngineError: No engine could be had.
         """
         self.turns += 1
         ((score,),) = score_items([rollout_of(self._prompt, bare(action), self._label, self._row)])
-        (settled,) = settle([score], self._neutral)
+        (settled,) = settle([score], neutral_reward(self._neutral))
         self._abstained = settled.abstained
         metadata = {"rlar_abstained": score.abstained, "rlar_tool": score.tool}
         return {"observations": [], "reward": settled.value, "done": True, "metadata": metadata}

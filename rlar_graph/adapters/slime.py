@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 from rlar_graph.adapters.abstention import Settled, settle_groups
 from rlar_graph.adapters.chat_text import bare, plain_prompt
 from rlar_graph.adapters.evidence import rollout_of
-from rlar_graph.adapters.shared import ascore_items
+from rlar_graph.adapters.shared import ascore_items, neutral_reward
 from rlar_graph.types import Message, Rollout
 
 
@@ -40,6 +40,7 @@ async def reward(args: object, sample: Sample | Sequence[Sample]) -> Reward | li
     Raises:
         InputError: A label cannot be read.
         RegistryError: The registry cannot be opened or read.
+        EngineError: No engine could be had.
     """
     if not isinstance(sample, Sequence):
         return (await _rewards(args, [sample]))[0]
@@ -48,7 +49,8 @@ async def reward(args: object, sample: Sample | Sequence[Sample]) -> Reward | li
 
 async def _rewards(args: object, samples: Sequence[Sample]) -> list[Reward]:
     rows = await ascore_items([_rollout(sample) for sample in samples])
-    settled = settle_groups([repr(sample.prompt) for sample in samples], [score for (score,) in rows])
+    prompts = [repr(sample.prompt) for sample in samples]
+    settled = settle_groups(prompts, [score for (score,) in rows], neutral_reward())
     return [_noted(args, sample, each) for sample, each in zip(samples, settled, strict=True)]
 
 

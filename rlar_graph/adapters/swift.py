@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from rlar_graph.adapters.abstention import settle_groups
 from rlar_graph.adapters.evidence import rollout_of
-from rlar_graph.adapters.shared import score_items
+from rlar_graph.adapters.shared import neutral_reward, score_items
 from rlar_graph.types import Rollout
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class RlarORM:
         Raises:
             InputError: A column cannot be read.
             RegistryError: The registry cannot be opened or read.
+            EngineError: No engine could be had.
         """
         size = len(completions)
         lists = {
@@ -50,7 +51,7 @@ class RlarORM:
             for index, text in enumerate(completions)
         ]
         scores = [score for (score,) in score_items(rollouts)]
-        settled = settle_groups([rollout.prompt for rollout in rollouts], scores)
+        settled = settle_groups([rollout.prompt for rollout in rollouts], scores, neutral_reward())
         reasons = [each.score.abstained for each in settled if each.abstained]
         if reasons:
             log.warning("%d of %d completions abstained, e.g.: %s", len(reasons), size, reasons[0])

@@ -2,7 +2,7 @@
 
 ``reward_funcs=[AgentReward()]`` works as it is. The functions here are for the command line
 (``--reward_funcs rlar_graph.adapters.trl.rlar``) and for AsyncGRPO, which pickles them into a child process: a
-function is pickled by its name, and the child opens a reward function of its own. An abstention is None: TRL leaves the
+function is pickled by its name, and the child connects by itself. An abstention is None: TRL leaves the
 row out of its group.
 """
 
@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from rlar_graph.adapters.shared import shared_reward
-from rlar_graph.types import Message
+from rlar_graph.adapters.shared import score_items
+from rlar_graph.microbatch import Rows
+from rlar_graph.reward import score_columns
+from rlar_graph.types import Message, Rollout
 
 
 def rlar(
@@ -21,7 +23,11 @@ def rlar(
     **columns: object,
 ) -> list[float | None]:
     """Score a batch; see :meth:`rlar_graph.reward.AgentReward.__call__`."""
-    return shared_reward().reward(prompts, completions, **columns)
+
+    def score(rollouts: Sequence[Rollout], step: int | None) -> Rows:
+        return score_items(rollouts, step=step)
+
+    return score_columns(score, prompts, completions, columns)
 
 
 async def rlar_async(

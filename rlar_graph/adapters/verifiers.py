@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from rlar_graph.adapters.abstention import Unscored
 from rlar_graph.adapters.evidence import rollout_of
 from rlar_graph.adapters.shared import ascore_items
+from rlar_graph.errors import Unscored
 
 
 class TaskData(Protocol):

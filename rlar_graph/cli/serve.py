@@ -39,14 +39,15 @@ def serve(
         raise SettingsError(
             f"the server needs the extra: pip install 'rlar-graph[server]' ({error})"
         ) from error
+    settings = settings_from(registry, workers)
     options = replace(
-        ServerOptions.from_environment(),
+        ServerOptions.of(settings),
         request_bytes=max_request_mb * 2**20,
         request_seconds=request_seconds,
         pending_requests=queue,
     )
     options.check_host(host)
-    app = create_app(settings_from(registry, workers), options)
+    app = create_app(settings, options)
     typer.echo(f"rlar: listening on http://{host}:{port}; its routes are at /docs", err=True)
     uvicorn.run(
         app,

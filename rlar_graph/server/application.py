@@ -56,6 +56,11 @@ class Scoring:
             raise RlarError("the server is not running")
         return self._shared
 
+    @property
+    def neutral(self) -> float:
+        """What stands in for an abstention where no other of its group does."""
+        return self.shared.reward.settings.neutral_reward
+
     def open(self) -> None:
         """Make the reward function; its registry and sandbox open at the first request.
 
@@ -88,7 +93,7 @@ def create_app(settings: Settings | None = None, options: ServerOptions | None =
 
     Args:
         settings: Settings of the reward function; by default read when the server starts.
-        options: Token and limits; by default read when the server starts.
+        options: Token and limits; by default those of the settings.
     """
     scoring = Scoring(settings)
     app = FastAPI(
@@ -97,7 +102,7 @@ def create_app(settings: Settings | None = None, options: ServerOptions | None =
         description="Rewards for RL on language models. An abstention is not a zero: its value is null.",
         lifespan=_lifespan(scoring),
     )
-    app.add_middleware(Gate, options=options, metrics=scoring.metrics)
+    app.add_middleware(Gate, options=options, metrics=scoring.metrics, settings=settings)
     app.add_exception_handler(RlarError, _explained)
     _add_scoring(app, scoring)
     _add_looking(app, scoring)
@@ -137,14 +142,14 @@ def _add_scoring(app: FastAPI, scoring: Scoring) -> None:
         for score in scores:
             if score.tool is None:
                 log.warning("a query was not scored: %s", score.abstained)
-        settled = settle_groups(queries.prompts, scores)
+        settled = settle_groups(queries.prompts, scores, scoring.neutral)
         return _json(json.dumps(answer_with(settled)).encode())
 
     @app.post("/remote_rm", openapi_extra=shapes.SAMPLE_REQUEST, tags=["trainers"])
     async def remote_rm(request: Request, form: str = "number") -> Response:
         """Score as slime and miles ask: the body is the reward; with `?form=dict`, `score` and `rlar_abstain`."""
         ((found,),) = await scoring.score([await _read(request, shapes.read_sample)])
-        (settled,) = settle([found])
+        (settled,) = settle([found], scoring.neutral)
         flag = {"score": settled.value, "rlar_abstain": float(settled.abstained)}
         response = _json(json.dumps(flag if form == "dict" else settled.value).encode())
         if settled.abstained:
@@ -158,24 +163,7 @@ def _add_looking(app: FastAPI, scoring: Scoring) -> None:
     @app.get("/tools", tags=["look"])
     def tools() -> Response:
         """List the reward tools, their versions and what they serve."""
-        from rlar_graph.registry import open_registry
-
-        with open_registry(scoring.shared.reward.settings.registry_url) as registry:
-            listed = [
-                {
-                    "tool": version.tool,
-                    "version": version.number,
-                    "kind": version.kind,
-                    "state": version.state,
-                    "graded": version.graded,
-                    "summary": version.summary,
-                    "content_hash": version.content_hash,
-                    "serves": list(tool.bindings),
-                }
-                for tool in registry.tools()
-                for version in tool.versions
-            ]
-        return _json(json.dumps(listed).encode())
+        return _json(shapes.tools_body(scoring.shared.reward.tools()))
 
     @app.get("/healthz", tags=["look"])
     async def healthz() -> dict[str, object]:

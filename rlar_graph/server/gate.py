@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rlar_graph.server.metrics import Metrics
 from rlar_graph.server.options import ServerOptions, is_loopback
+from rlar_graph.settings import Settings
 
 SCORING = frozenset({"/score", "/get_reward", "/remote_rm"})
 GUARDED = SCORING | {"/tools", "/metrics", "/rlar/metrics"}
@@ -42,13 +43,16 @@ class Gate:
 
     Args:
         app: What comes after.
-        options: Token and limits; by default :meth:`ServerOptions.from_environment`, read when the server starts.
+        options: Token and limits; by default those of the settings.
         metrics: Where requests are counted.
+        settings: By default read when the server starts.
     """
 
-    def __init__(self, app: ASGIApp, options: ServerOptions | None, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, options: ServerOptions | None, metrics: Metrics, settings: Settings | None = None
+    ) -> None:
         self._app, self._metrics = app, metrics
-        self._options = options or ServerOptions.from_environment()
+        self._options = options or ServerOptions.of(settings or Settings.load())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

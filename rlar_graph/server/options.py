@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from typing import Self
 
 from rlar_graph.errors import SettingsError
-
-TOKEN = "RLAR_SERVER_TOKEN"  # noqa: S105 - the variable's name, not a token
+from rlar_graph.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,10 @@ class ServerOptions:
     """Bytes of all bodies in the making; more are turned away (429)."""
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """Return the defaults with the token of ``RLAR_SERVER_TOKEN``."""
-        return cls(token=os.environ.get(TOKEN) or None)
+    def of(cls, settings: Settings) -> Self:
+        """Return the defaults with the token of the settings."""
+        token = settings.server_token
+        return cls(token=token.get_secret_value() or None if token else None)
 
     def check_host(self, host: str) -> None:
         """Refuse to listen beyond this machine without a token.
@@ -42,7 +41,7 @@ class ServerOptions:
         """
         if self.token is None and not is_loopback(host):
             raise SettingsError(
-                f"will not listen on {host} without a token: set {TOKEN}, or listen on 127.0.0.1"
+                f"will not listen on {host} without a token: set RLAR_SERVER_TOKEN, or listen on 127.0.0.1"
             )
 
 

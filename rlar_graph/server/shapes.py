@@ -11,6 +11,7 @@ from rlar_graph.adapters.evidence import rollout_of
 from rlar_graph.adapters.openrlhf import rollout_from_query
 from rlar_graph.errors import InputError
 from rlar_graph.records import rollout_from
+from rlar_graph.registry import ToolRecord
 from rlar_graph.types import Rollout, Score
 
 
@@ -113,6 +114,25 @@ def _described(score: Score) -> dict[str, object]:
         "seconds": score.seconds,
         "detail": dict(score.detail),
     }
+
+
+def tools_body(tools: Sequence[ToolRecord]) -> bytes:
+    """Return the answer of ``/tools``."""
+    listed = [
+        {
+            "tool": version.tool,
+            "version": version.number,
+            "kind": version.kind,
+            "state": version.state,
+            "graded": version.graded,
+            "summary": version.summary,
+            "content_hash": version.content_hash,
+            "serves": list(tool.bindings),
+        }
+        for tool in tools
+        for version in tool.versions
+    ]
+    return json.dumps(listed).encode()
 
 
 def _listed(fields: Mapping[str, object], name: str) -> list[object]:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from rlar_graph.adapters import areal, nemo_gym, openrlhf, shared, skyrl, slime, swift, trl, verifiers, verl
-from rlar_graph.adapters.abstention import Unscored, settle, settle_groups
-from rlar_graph.errors import InputError, SettingsError
+from rlar_graph.adapters.abstention import settle, settle_groups
+from rlar_graph.errors import InputError, SettingsError, Unscored
 from rlar_graph.types import Message, Score
 
 QUESTION, POEM = "What is 2 + 2?", "Write a poem."
@@ -94,12 +94,28 @@ def test_a_ground_truth_of_instructions_or_tests_is_opened() -> None:
 def test_the_neutral_value_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     call = partial(verl.compute_score, None, "Rain falls.", None, {"question": POEM})
     assert asyncio.run(call(neutral=0.25))["score"] == 0.25
+    wrong: Any
+    for wrong in ("much", "1.5", "nan", [1]):
+        with pytest.raises(SettingsError, match="neutral must be"):
+            asyncio.run(call(neutral=wrong))
+    shared.close_all()
     monkeypatch.setenv("RLAR_NEUTRAL_REWARD", "0.75")
     assert asyncio.run(call())["score"] == 0.75
-    for wrong in ("much", "1.5", "nan"):
-        monkeypatch.setenv("RLAR_NEUTRAL_REWARD", wrong)
-        with pytest.raises(SettingsError, match="RLAR_NEUTRAL_REWARD"):
-            asyncio.run(call())
+    shared.close_all()
+    monkeypatch.setenv("RLAR_NEUTRAL_REWARD", "1.5")
+    with pytest.raises(SettingsError, match="neutral_reward"):
+        asyncio.run(call())
+
+
+def test_broken_settings_are_a_flagged_neutral_reward_where_an_exception_would_be_swallowed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared.close_all()
+    monkeypatch.setenv("RLAR_NEUTRAL_REWARD", "much")
+    answer = openrlhf.reward_func([f"{QUESTION} 4"], [QUESTION], ["4"])
+    assert (answer["rewards"], answer["extra_logs"]) == ([0.5], {"rlar_abstain": [1.0]})
+    assert areal.reward(QUESTION, "4", answer="4") == 0.5
+    assert "SettingsError: neutral_reward" in caplog.text
 
 
 def test_openrlhf_gets_numbers_only() -> None:
@@ -254,8 +270,8 @@ def test_nemo_gym_masks_what_nothing_could_judge() -> None:
 
 def test_settling_leaves_the_others_advantages_as_they_are() -> None:
     scores = [Score(1.0), Score(0.0), Score(None, abstained="too long")]
-    assert [each.value for each in settle(scores)] == [1.0, 0.0, 0.5]
-    assert [each.abstained for each in settle(scores)] == [False, False, True]
+    assert [each.value for each in settle(scores, 0.5)] == [1.0, 0.0, 0.5]
+    assert [each.abstained for each in settle(scores, 0.5)] == [False, False, True]
     assert settle([Score(None)], neutral=0.1)[0].value == 0.1
     grouped = settle_groups(["a", "b", "a", "b"], [Score(1.0), Score(None), Score(None), Score(0.0)], 0.3)
     assert [each.value for each in grouped] == [1.0, 0.0, 1.0, 0.0]
