@@ -56,6 +56,9 @@ def _why(update: Mapping[str, Any], report: str | None) -> str:
     if "decision" in update:
         decision = update["decision"]
         return f"a person {'approved' if decision['approve'] else 'refused'} it: {decision['reason']}"
+    if update.get("kind"):
+        before = f"; what was tried before: {update['refused']}" if update.get("refused") else ""
+        return f"a {update['kind'].replace('_', ' ')} is tried{before}"
     if update.get("refused"):
         return str(update["refused"])
     if report is not None:
@@ -70,9 +73,6 @@ def _made(update: Mapping[str, Any]) -> str:
     if "models" in update:
         tried = [model["repo"] for model in update["models"] if not model["refused"]]
         return f"may be tried: {', '.join(tried)}; {len(update['models']) - len(tried)} refused"
-    if "kind" in update:
-        kind = update["kind"]
-        return "no kind of tool is left to try" if kind is None else f"a {kind.replace('_', ' ')} is tried"
     return "the family is claimed: no other process seeks a tool for it meanwhile"
 
 

@@ -58,9 +58,6 @@ Graph: TypeAlias = CompiledStateGraph[GraphState, Context, GraphInput, GraphOutp
 Branch: TypeAlias = CompiledStateGraph[AcquireState, Context, FamilyTask, AcquireOutput]
 EngineOf: TypeAlias = Callable[[Runtime[Context]], Engine]
 
-SHOWN = ["step", "draft", "cost", "outcomes"]
-"""Keys of a branch's state that clients are shown; whole reports and examples are the nodes' own affair."""
-
 
 def build_graph(engine: Engine | None = None, *, scoring: bool = True) -> Graph:
     """Return the compiled graph.
@@ -113,9 +110,7 @@ def build_branch(engine_of: EngineOf) -> Branch:
     builder.add_conditional_edges("verifier_tester", after_tester)
     builder.add_conditional_edges("registrar", after_registrar)
     builder.add_edge("review", "registrar")
-    branch = builder.compile(name="acquire")
-    branch.stream_channels = SHOWN
-    return branch
+    return builder.compile(name="acquire")
 
 
 def after_planner(state: GraphState) -> list[Send | str]:

@@ -133,11 +133,20 @@ class AcquireState(FamilyTask, total=False):
     """Written by the registrar."""
 
 
-class AcquireOutput(TypedDict):
-    """What a branch hands back."""
+class AcquireOutput(TypedDict, total=False):
+    """What a branch hands back, and all that clients are shown of its nodes' updates.
 
+    Whole reports and examples are the nodes' own affair: a step names the report, and ``rlar tools show`` prints it.
+    """
+
+    step: Step
+    """The last step it took."""
+    draft: Draft | None
+    """The tool it made."""
+    cost: Cost
+    """What it has used."""
     outcomes: list[FamilyOutcome]
-    """What came of its family."""
+    """What came of its family: the one key the graph takes over."""
 
 
 MAX_EXAMPLES = 32

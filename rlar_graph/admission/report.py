@@ -27,11 +27,6 @@ def excerpt(text: str, limit: int = EXCERPT_CHARS) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cut)
 
 
-def report_id(text: str) -> str:
-    """Return the name by which people find a report again: the beginning of the SHA-256 of its JSON text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def attacks_of(probes: Sequence[Probe]) -> dict[str, int]:
     """Return how many of the probes are hostile, by what they are about; the most frequent kinds."""
     kinds = Counter(excerpt(probe.why) for probe in probes if probe.expect == "hostile")
@@ -194,3 +189,9 @@ def _rendered(check: Check) -> list[str]:
     if check.failed > len(check.failures):
         lines.append(f"          and {check.failed - len(check.failures)} more")
     return lines
+
+
+def report_id(text: str) -> str:
+    """Return the name by which people find a report again: the beginning of the SHA-256 of what its JSON text says."""
+    said = AdmissionReport.from_json(text).to_json()  # a whole number may be written 1 or 1.0
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
