@@ -36,6 +36,9 @@ class PoolingStandIn(LocalServer):
 
     def answer(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Answer as the server of the route does."""
+        if method == "GET" and path == "/v1/models":
+            self.closing.wait(self.delay)
+            return json_reply({"object": "list", "data": [{"id": self.model, "object": "model"}]})
         asked = json.loads(body)
         with self._guard:
             self.bodies.append((path, asked))

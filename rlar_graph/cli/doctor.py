@@ -27,12 +27,14 @@ DISTRIBUTIONS = ("langgraph", "langchain-openai", "sqlalchemy", "math-verify", "
 
 
 def doctor(json_: JsonOption = False, registry: RegistryOption = None) -> None:
-    """Check settings, registry, sandbox and optional parts; exit code 1 if something needed is broken."""
+    """Check settings, registry, sandbox, reward models and extras; exit code 1 if something needed is broken."""
+    from rlar_graph.cli.doctor_models import model_findings
     from rlar_graph.resources import Resources
 
     settings = settings_from(registry)
     with Resources(settings) as resources:
-        findings = [_python(), _registry(resources), *_sandbox(resources), _llm(settings), *_extras()]
+        findings = [_python(), _registry(resources), *_sandbox(resources), _llm(settings)]
+        findings += [*model_findings(settings), *_extras()]
     broken = any(finding["state"] == "broken" for finding in findings)
     if json_:
         typer.echo(json.dumps({"ok": not broken, "findings": findings}, indent=2))

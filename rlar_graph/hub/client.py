@@ -5,6 +5,7 @@ No token is ever sent: a repository that needs one is refused by the gates, and 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from functools import partialmethod
@@ -71,6 +72,18 @@ class Hub:
             return tuple(model.id for model in ranked)
 
         return within(self.seconds, "the Hub's list of reward models", ask)
+
+    def reached(self, seconds: float) -> Fault | None:
+        """Return None if the Hub answers in time, else why it does not."""
+
+        def ask() -> None:
+            from huggingface_hub import constants
+
+            if constants.HF_HUB_OFFLINE:
+                raise ConnectionError("HF_HUB_OFFLINE is set")
+            next(iter(self._api().list_models(limit=1)), None)
+
+        return within(seconds, "the Hub", ask)
 
     def card(self, repo: str, revision: str | None = None) -> ModelCard | Fault:
         """Return what the Hub says of a repository at a revision, which the card turns into a commit."""
@@ -142,6 +155,8 @@ class Hub:
     def _api(self) -> HfApi:
         # Without it the client announces what it runs on, and asks for Xet tokens no mirror has.
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        # It tells of every retry; what came of them is told by the fault.
+        logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
         from huggingface_hub import HfApi
 
         return HfApi(endpoint=self.endpoint, token=False)

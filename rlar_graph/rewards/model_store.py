@@ -37,6 +37,11 @@ def can_run_here() -> bool:
     return find_spec("torch") is not None and find_spec("transformers") is not None
 
 
+def bytes_per_weight(settings: Settings) -> int:
+    """Return the bytes a weight takes in memory; on a CPU 16-bit weights become twice as wide."""
+    return 2 if on_gpu(settings) or settings.reward_model_dtype == "bfloat16" else 4
+
+
 def size_of(source: ModelSource, settings: Settings) -> int:
     """Return the bytes a network takes; on a CPU its weights may become twice as wide."""
     wider = 1 if on_gpu(settings) or source.dtype in ("bfloat16", "float16") else 2

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from rlar_graph.deadline import Fault
 from rlar_graph.errors import SettingsError
 from rlar_graph.rewards.chat_template import rendered
 from rlar_graph.rewards.pooling_dialects import DIALECTS, RENDERED_HERE, Pair, turns_sent
@@ -102,6 +103,16 @@ class PoolingServer:
                 found.update(zip(group, readings, strict=True))
         return [found[index] for index in range(len(pairs))]
 
+    def models(self) -> tuple[str, ...] | Fault:
+        """Return the models that the server says it has, none where it does not say; or why it cannot be asked."""
+        with _Lines(self._connection) as lines:
+            told, _, _ = self._try(None, lines, "GET", "/v1/models")
+        if isinstance(told, str):
+            return () if told.startswith("HTTP 404") else Fault(told)
+        entries = told.get("data") if isinstance(told, dict) else None
+        named = [entry.get("id") for entry in entries or () if isinstance(entry, dict)]
+        return tuple(name for name in named if isinstance(name, str))
+
     def _texts(self, pairs: Sequence[Pair]) -> Sequence[str | None]:
         """Return the texts of pairs where they are rendered here, else empty ones."""
         if self._template is None or not pairs:
@@ -140,13 +151,15 @@ class PoolingServer:
             backoff = self._terms.pause * 2.0 ** (tried - 1) * (0.5 + random.random() / 2)  # noqa: S311
             time.sleep(min(LONGEST_PAUSE, backoff if pause is None else pause))
 
-    def _try(self, body: bytes, lines: _Lines) -> tuple[Any, bool, float | None]:
+    def _try(
+        self, body: bytes | None, lines: _Lines, method: str = "POST", route: str | None = None
+    ) -> tuple[Any, bool, float | None]:
         """Return reply or reason, whether another try may help, and how long to wait for it if the server says."""
         connection = lines.take()
         late = f"timed out after {self._terms.seconds:g} s"
         with _Deadline(connection, self._terms.seconds) as deadline:
             try:
-                connection.request("POST", self._base + self._form.route, body, self._headers)
+                connection.request(method, self._base + (route or self._form.route), body, self._headers)
                 answer = connection.getresponse()
                 text = answer.read(REPLY_BYTES)
             except (OSError, http.client.HTTPException) as error:
