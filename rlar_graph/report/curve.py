@@ -35,6 +35,16 @@ class Point:
     version: int
     """The highest version that scored."""
 
+    @property
+    def judged(self) -> int:
+        """Return how many completions have a value."""
+        return self.completions - self.abstentions
+
+    @property
+    def error(self) -> float:
+        """Return the standard error of the mean, as if completions were independent of each other."""
+        return self.spread / math.sqrt(self.judged) if self.judged > 0 else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Curve:
@@ -51,9 +61,16 @@ class Curve:
         return sum(point.completions for point in self.points if point is not None)
 
     @property
-    def means(self) -> list[float]:
-        """Return the means, in order, of the points that have one."""
-        return [point.mean for point in self.points if point is not None and point.mean is not None]
+    def judged(self) -> list[Point]:
+        """Return the points that have a mean, in order."""
+        return [point for point in self.points if point is not None and point.mean is not None]
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Return the mean over the first and over the last tenth of the points: single points jump about."""
+        points = self.judged
+        width = max(1, len(points) // 10)
+        return (_mean(points[:width]), _mean(points[-width:])) if points else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +81,8 @@ class Curves:
     """What the places are."""
     places: tuple[str, ...]
     """The places, in order."""
+    last: str
+    """The last step or minute; the last place is where its stretch begins."""
     all_tools: Curve
     """All tools together."""
     by_tool: tuple[Curve, ...]
@@ -76,11 +95,11 @@ def read_curves(connection: sa.Connection, since: str) -> Curves | None:
     if reach is None:
         return None
     if reach.first_step is not None and reach.first_step != reach.last_step:
-        return _curves("step", summary.rewards_by_step(connection, reach, since))
-    return _curves("time", summary.rewards_by_time(connection, reach, since))
+        return _curves("step", summary.rewards_by_step(connection, reach, since), str(reach.last_step))
+    return _curves("time", summary.rewards_by_time(connection, reach, since), reach.last)
 
 
-def _curves(axis: Axis, rows: Sequence[RewardSum]) -> Curves:
+def _curves(axis: Axis, rows: Sequence[RewardSum], last: str) -> Curves:
     """Return the curves of some sums, neighbouring places joined until there are few enough to draw."""
     found = {row.place for row in rows}
     ordered = sorted(found, key=int) if axis == "step" else sorted(found)
@@ -94,7 +113,7 @@ def _curves(axis: Axis, rows: Sequence[RewardSum]) -> Curves:
         together.setdefault(stretch[row.place], []).append(row)
     curves = [_curve(tool, places, sums) for tool, sums in by_tool.items()]
     curves.sort(key=lambda curve: (-curve.completions, curve.tool or ""))
-    return Curves(axis, places, _curve(None, places, together), tuple(curves))
+    return Curves(axis, places, last, _curve(None, places, together), tuple(curves))
 
 
 def _curve(tool: str | None, places: Sequence[str], sums: dict[int, list[RewardSum]]) -> Curve:
@@ -102,6 +121,11 @@ def _curve(tool: str | None, places: Sequence[str], sums: dict[int, list[RewardS
         tool,
         tuple(_point(place, sums[number]) if number in sums else None for number, place in enumerate(places)),
     )
+
+
+def _mean(points: Sequence[Point]) -> float:
+    """Return the mean over points, each with its weight."""
+    return sum((point.mean or 0.0) * point.judged for point in points) / sum(point.judged for point in points)
 
 
 def _point(place: str, rows: Iterable[RewardSum]) -> Point:

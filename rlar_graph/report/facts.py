@@ -26,7 +26,7 @@ WITH_REWARDS = 3
 """Schema version from which on a registry keeps rewards and outcomes over time."""
 WITH_WORKSHOP = 2
 """Schema version from which on a registry keeps acquisitions and drift."""
-ATTEMPTS, ALARMS, EVENTS, DECISIONS_EACH = 60, 60, 80, 4
+ATTEMPTS, ALARMS, EVENTS, DECISIONS_EACH = 60, 60, 80, 24
 
 
 @dataclass(frozen=True, slots=True)

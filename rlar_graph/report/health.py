@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from rlar_graph.drift import ABSTENTION, ERRORS, SATURATION
 from rlar_graph.report.facts import Facts
-from rlar_graph.report.words import plural, share
+from rlar_graph.report.words import plural, sentence, share
 
 Level: TypeAlias = Literal["good", "watch", "act"]
 
@@ -64,23 +64,21 @@ def _coverage(facts: Facts) -> Iterator[Sign]:
     total = outcomes.completions
     if not facts.completions:
         advice = "Score something with this registry: `rlar score FILE`, or train with AgentReward."
-        yield Sign("watch", "Nothing has been scored yet", advice, "tools")
+        yield Sign("watch", "There is nothing to show in this time", advice, "tools")
         return
     if total < ENOUGH:
         return
     if outcomes.abstained > ABSTENTION_WATCH * total:
         level: Level = "act" if outcomes.abstained > ABSTENTION * total else "watch"
         reason, count = outcomes.reasons().most_common(1)[0]
-        advice = f"Most often ({share(count, outcomes.abstained)}): {reason}."
+        advice = f"Most often ({share(count, outcomes.abstained)}): {sentence(reason)}"
+        if outcomes.unserved > outcomes.abstained / 2:
+            advice = (
+                f"{share(outcomes.unserved, outcomes.abstained)} of them because no tool serves the prompt: seek tools "
+                f"with `rlar prepare`, or leave such prompts out. {advice}"
+            )
         yield Sign(
             level, f"{share(outcomes.abstained, total)} of completions have no value", advice, "abstentions"
-        )
-    if outcomes.unserved > ABSTENTION_WATCH * total:
-        advice = (
-            "No tool serves these prompts. Seek one ahead of training with `rlar prepare`, or leave them out."
-        )
-        yield Sign(
-            "watch", f"{share(outcomes.unserved, total)} of completions have no tool", advice, "abstentions"
         )
 
 
@@ -88,7 +86,7 @@ def _alarms(facts: Facts) -> Iterator[Sign]:
     """Yield what drift monitors found and nobody has settled."""
     standing = [alarm for alarm in facts.alarms if alarm.standing]
     for alarm in standing[:3]:
-        advice = f"{alarm.reason}. What follows: {alarm.action}."
+        advice = f"{sentence(alarm.reason)} What follows: {alarm.action}."
         yield Sign("act", f"{alarm.tool} v{alarm.version} drifts: {alarm.monitor}", advice, "drift")
     if len(standing) > 3:
         yield Sign("act", f"{len(standing) - 3} more drift alarms stand", "Each is told below.", "drift")
@@ -103,7 +101,8 @@ def _quarantined(facts: Facts) -> Iterator[Sign]:
     ]
     for tool in out[:3]:
         change = tool.chief.change
-        advice = f"{change.reason if change else ''} Its prompts abstain until a version is promoted.".strip()
+        why = sentence(change.reason) if change else ""
+        advice = f"{why} Its prompts abstain until a version is promoted.".strip()
         yield Sign("act", f"{tool.tool.name} is quarantined", advice, "tools")
     if len(out) > 3:
         yield Sign("act", f"{len(out) - 3} more tools are quarantined", "Their prompts abstain.", "tools")
@@ -124,8 +123,8 @@ def _curves(facts: Facts) -> Iterator[Sign]:
     if curves is None:
         return
     for curve in curves.by_tool:
-        tail = [point for point in curve.points if point is not None and point.mean is not None][-TAIL:]
-        judged = sum(point.completions - point.abstentions for point in tail)
+        tail = curve.judged[-TAIL:]
+        judged = sum(point.judged for point in tail)
         if judged < ENOUGH or len(tail) < TAIL:
             continue
         means = [point.mean or 0.0 for point in tail]

@@ -6,6 +6,7 @@ to :func:`tag` is text, never markup.
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import TypeAlias
 
@@ -22,13 +23,32 @@ class Markup(str):
 Child: TypeAlias = "Markup | str | int | float | list[Markup] | tuple[Markup, ...] | None"
 
 
-def text(value: object, limit: int = 300) -> Markup:
-    """Return a text escaped and cut, with what would hide or turn it round spelt out."""
+def text(value: object, limit: int = 300, *, counted: bool = True) -> Markup:
+    """Return a text escaped and cut, with what would hide or turn it round spelt out.
+
+    Args:
+        value: The text.
+        limit: Characters that are kept.
+        counted: Whether a text that is cut says how long it is.
+    """
     said = str(value)
-    cut = said if len(said) <= limit else f"{said[:limit]}… ({len(said):,} characters)"
+    cut = (
+        said if len(said) <= limit else f"{said[:limit]}…{f' ({len(said):,} characters)' if counted else ''}"
+    )
     if not cut.isprintable():
         cut = "".join(char if char.isprintable() else _spelt(char) for char in cut)
     return Markup(escape(cut))
+
+
+def named(value: object, limit: int = 100) -> Markup:
+    """Return a name as :func:`text`, with places where a line may break: names are long and have no spaces."""
+    return Markup(re.sub(r"(?<=[/:_\-])(?=\w)", "<wbr/>", text(value, limit)))
+
+
+def coded(said: str, limit: int = 600) -> Markup:
+    """Return a text with what stands between backticks set as code."""
+    parts = said[:limit].split("`")
+    return join(*(tag("code", part) if place % 2 else text(part, limit) for place, part in enumerate(parts)))
 
 
 def tag(name: str, /, *children: Child, **attributes: object) -> Markup:

@@ -8,7 +8,7 @@ from rlar_graph.report.charts import spark
 from rlar_graph.report.curve import Curve, Curves
 from rlar_graph.report.facts import Facts
 from rlar_graph.report.health import Level, Sign, signs
-from rlar_graph.report.markup import Child, Markup, join, tag
+from rlar_graph.report.markup import Child, Markup, coded, join, tag
 from rlar_graph.report.words import ago, figure, moment, place, plural, share, short
 
 ANSWERS: dict[Level, str] = {
@@ -42,7 +42,11 @@ def _sign(sign: Sign) -> Markup:
     return tag(
         "li",
         tag("span", MARKS[sign.level], class_=f"mark {sign.level}"),
-        tag("span", tag("a", sign.title, href=f"#{sign.link}"), tag("span", sign.advice, class_="advice")),
+        tag(
+            "span",
+            tag("a", sign.title, href=f"#{sign.link}"),
+            tag("span", coded(sign.advice), class_="advice"),
+        ),
     )
 
 
@@ -73,6 +77,8 @@ def _abstained(facts: Facts) -> Markup:
     outcomes = facts.outcomes
     if not facts.has_rewards:
         return _tile("Abstained", "–", "this registry is too old to say", "abstentions")
+    if not outcomes.completions:
+        return _tile("Abstained", "–", "nothing was scored", "abstentions")
     by_slot: dict[str, list[int]] = {}
     for row in outcomes.by_slot:
         counts = by_slot.setdefault(row.slot, [0, 0])
@@ -85,12 +91,11 @@ def _abstained(facts: Facts) -> Markup:
 
 
 def _reward(curves: Curves | None) -> Markup:
-    means = curves.all_tools.means if curves else []
-    if curves is None or not means:
+    ends = curves.all_tools.ends if curves else None
+    if curves is None or ends is None:
         return _tile("Mean reward", "–", "nothing was given a value", "rewards")
-    points = [point for point in curves.all_tools.points if point is not None and point.mean is not None]
-    note = f"now; {figure(means[0])} at {place(points[0].place, curves.axis)}"
-    return _tile("Mean reward", figure(means[-1]), note, "rewards", spark(_values(curves.all_tools)))
+    note = f"over the last tenth; {figure(ends[0])} over the first"
+    return _tile("Mean reward", figure(ends[1]), note, "rewards", spark(_values(curves.all_tools)))
 
 
 def _values(curve: Curve) -> Sequence[float | None]:
@@ -132,7 +137,7 @@ def _scored(facts: Facts) -> Markup:
     curves = facts.curves
     if curves is None:
         return _tile("Completions", short(facts.completions), "scored since the registry was made", "tools")
-    last = place(curves.places[-1], curves.axis)
+    last = place(curves.last, curves.axis)
     return _tile("Completions", short(facts.completions), f"scored; the last at {last}", "rewards")
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from importlib import resources
 
 from rlar_graph.report import tools, traffic, workshop
+from rlar_graph.report.attacks import attacks
 from rlar_graph.report.facts import Facts
 from rlar_graph.report.markup import Markup, join, tag
 from rlar_graph.report.overview import heading, overview
@@ -67,7 +68,7 @@ def _sections(facts: Facts) -> list[Markup]:
         traffic.rewards(facts),
         traffic.abstentions(facts),
         tools.tools(facts),
-        tools.attacks(facts),
+        attacks(facts),
         workshop.acquisition(facts),
         workshop.cost(facts),
         workshop.drift(facts),

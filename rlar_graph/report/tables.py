@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlar_graph.report.markup import Child, Markup, join, tag
+from rlar_graph.report.markup import Child, Markup, join, named, tag
+
+TALL = 14
+"""Rows from which on a table scrolls in a box of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Cell:
     sort: float | str | None = None
     """What it is sorted by, where that is not what it shows."""
     kind: str = ""
-    """``number`` (set to the right), ``head`` (names the row), ``wide`` (may be long) or nothing."""
+    """``number`` (set to the right), ``head`` (names the row), ``wide`` (long), ``tight`` (one line) or nothing."""
 
 
 def number(shown: Child, value: float | None = None) -> Cell:
@@ -27,7 +30,7 @@ def number(shown: Child, value: float | None = None) -> Cell:
 
 def head(shown: Child) -> Cell:
     """Return the cell that names its row."""
-    return Cell(shown, kind="head")
+    return Cell(shown if isinstance(shown, Markup) else named(shown), kind="head")
 
 
 def wide(shown: Child) -> Cell:
@@ -68,8 +71,9 @@ def table(
         tag("tbody", body),
         class_="sortable" if sortable and len(rows) > 1 else None,
     )
+    tall = "scroll tall" if len(rows) > TALL else "scroll"
     more = tag("p", f"and {len(rows) - most:,} more", class_="note") if len(rows) > most else None
-    return join(tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=caption), more)
+    return join(tag("div", inner, class_=tall, tabindex=0, role="region", aria_label=caption), more)
 
 
 def _cell(cell: Cell) -> Markup:

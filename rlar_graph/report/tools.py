@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rlar_graph.admission.report import AdmissionReport, Check
 from rlar_graph.registry.records import Event, Provenance
-from rlar_graph.report.charts import meter
+from rlar_graph.report.attacks import hostile_check
 from rlar_graph.report.facts import Facts, ToolFacts, VersionFacts
 from rlar_graph.report.markup import Child, Markup, join, tag, text
 from rlar_graph.report.section import section
@@ -28,8 +28,9 @@ def tools(facts: Facts) -> Markup:
         said = "No tool yet. Built-in tools are proved and entered when the first prompt needs them."
         return section("tools", "Tools", tag("p", said))
     lead = (
-        "Each tool by the version that scores, or by its newest. True positives and negatives are the shares of right "
-        "and wrong probes that the gate saw judged rightly; no hostile probe may be accepted."
+        "Each tool by the version that scores, or by its newest. TPR and TNR are the shares of right and of wrong "
+        "probes that it judged rightly at the gate; a graded tool has the order of its values instead. Hostile: how "
+        "many of the hostile probes it accepted."
     )
     told = sorted(facts.tools, key=lambda tool: ORDER[tool.chief.version.state] > 1)[:DETAILED]
     more = len(facts.tools) - len(told)
@@ -50,17 +51,16 @@ def _all(found: Sequence[ToolFacts]) -> Markup:
     headings = (
         "tool",
         "kind",
-        "version",
         "state",
         "author",
-        "true pos.",
-        "true neg.",
-        "hostile accepted",
+        "TPR",
+        "TNR",
+        "hostile",
         "completions",
         "abstained",
         "time each",
     )
-    return table("Tools", headings, [_row(tool) for tool in found], most=ROWS)
+    return table("Tools, most completions first", headings, [_row(tool) for tool in found], most=ROWS)
 
 
 def _row(tool: ToolFacts) -> list[Cell]:
@@ -70,8 +70,7 @@ def _row(tool: ToolFacts) -> list[Cell]:
     return [
         head(tool.tool.name),
         Cell(tool.tool.kind.replace("_", " ")),
-        number(f"v{chief.version.number}", chief.version.number),
-        Cell(state(chief.version.state)),
+        Cell(join(state(chief.version.state), f" v{chief.version.number}"), chief.version.state),
         Cell(chief.version.provenance.author),
         _rate(report, "true positives"),
         _rate(report, "true negatives"),
@@ -93,7 +92,7 @@ def state(name: str) -> Markup:
 def _rate(report: AdmissionReport | None, name: str) -> Cell:
     """Return what the gate measured; a graded tool has the order of its values in place of both."""
     check = report.check(name) if report else None
-    if check is None and report is not None and report.graded:
+    if check is None and report is not None and report.graded and name == "true positives":
         check = report.check("order") or report.check("pair accuracy")
         return number(
             "–" if check is None else f"{figure(check.figure, 2)} (order)", check.figure if check else None
@@ -106,11 +105,6 @@ def _hostile(report: AdmissionReport | None) -> Cell:
     if report is None or check is None:
         return number("–")
     return number(f"{check.failed} of {report.probes.get('hostile', 0)}", check.failed)
-
-
-def hostile_check(report: AdmissionReport | None) -> Check | None:
-    """Return the check that counted accepted hostile probes, as verifiers and judges or as reward models have it."""
-    return (report.check("hostile accepted") or report.check("hostile above good")) if report else None
 
 
 def _told(tool: ToolFacts) -> Markup:
@@ -206,8 +200,8 @@ def _evidence(report: AdmissionReport) -> Markup:
         [
             Cell(tag("span", "passed" if check.passed else "failed", class_="yes" if check.passed else "no")),
             head(check.name),
-            number(figure(check.figure), check.figure),
-            number(figure(check.threshold), check.threshold),
+            number("–" if check.figure is None else f"{check.figure:.3g}", check.figure),
+            number("–" if check.threshold is None else f"{check.threshold:.3g}", check.threshold),
             wide(text(check.note, 240)),
         ]
         for check in report.checks[:30]
@@ -233,78 +227,3 @@ def _failing(check: Check) -> Markup:
     more = check.failed - len(items)
     shown = tag("p", f"and {more:,} more", class_="note") if more > 0 else None
     return join(tag("p", f"Failed at {check.name}:"), tag("ul", items), shown)
-
-
-def attacks(facts: Facts) -> Markup:
-    """Return the section of hostile probes: which attacks were tried on whom, and which got through."""
-    serving: dict[str, list[int]] = {}
-    others: dict[str, list[int]] = {}
-    accepted_by: dict[str, set[str]] = {}
-    silent = 0
-    for tool in facts.tools:
-        for each in tool.versions:
-            if each.report is None:
-                continue
-            silent += each.report.probes.get("hostile", 0) - sum(each.report.attacks.values())
-            sums = serving if each.version.state == "active" else others
-            for kind, (run, accepted) in tried(each.report).items():
-                counts = sums.setdefault(kind, [0, 0])
-                counts[0] += run
-                counts[1] += accepted
-                if accepted:
-                    accepted_by.setdefault(kind, set()).add(f"{tool.tool.name} v{each.version.number}")
-    kinds = sorted(
-        {*serving, *others}, key=lambda kind: (-serving.get(kind, [0, 0])[1], -_sum(kind, serving, others))
-    )
-    lead = (
-        "Completions made to be accepted without being right, put to every version at the gate. A version in service "
-        "has accepted none; what others accepted is why they are not in service."
-    )
-    if not kinds:
-        return section("attacks", "Hostile probes", tag("p", lead), tag("p", "None has been run here."))
-    rows = [
-        _attack(kind, serving.get(kind, [0, 0]), others.get(kind, [0, 0]), sorted(accepted_by.get(kind, ())))
-        for kind in kinds
-    ]
-    headings = (
-        "attack",
-        "run on tools in service",
-        "accepted",
-        "run on other versions",
-        "accepted",
-        "accepted by",
-    )
-    note = f"{silent:,} more were run whose kind the report does not say." if silent > 0 else None
-    return section(
-        "attacks",
-        "Hostile probes",
-        tag("p", lead),
-        table("Hostile probes by kind of attack", headings, rows, most=60),
-        tag("p", note, class_="note") if note else None,
-    )
-
-
-def _sum(kind: str, *sums: dict[str, list[int]]) -> int:
-    return sum(each.get(kind, [0, 0])[0] for each in sums)
-
-
-def _attack(kind: str, serving: list[int], others: list[int], names: list[str]) -> list[Cell]:
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return [
-        head(kind or "not named"),
-        number(f"{serving[0]:,}", serving[0]),
-        number(join(f"{serving[1]:,}", meter(serving[1], serving[0], "bad")), serving[1]),
-        number(f"{others[0]:,}", others[0]),
-        number(join(f"{others[1]:,}", meter(others[1], others[0], "bad")), others[1]),
-        wide(shown or "–"),
-    ]
-
-
-def tried(report: AdmissionReport) -> dict[str, tuple[int, int]]:
-    """Return how many hostile probes of each kind were run, and how many of the reported ones were accepted."""
-    check = hostile_check(report)
-    accepted: dict[str, int] = {}
-    for failure in check.failures if check else ():
-        accepted[failure.why] = accepted.get(failure.why, 0) + 1
-    kinds = {**dict.fromkeys(accepted, 0), **report.attacks}
-    return {kind: (max(run, accepted.get(kind, 0)), accepted.get(kind, 0)) for kind, run in kinds.items()}

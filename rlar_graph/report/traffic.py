@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from rlar_graph.registry.summary import OutcomeSum, Sampled
-from rlar_graph.report.charts import legend, meter, reward_chart, stacked_chart
+from rlar_graph.report.charts import legend, meter, stacked_chart
 from rlar_graph.report.curve import Axis, Curve, Curves
 from rlar_graph.report.facts import Facts
-from rlar_graph.report.markup import Markup, join, tag, text
+from rlar_graph.report.markup import Markup, join, named, tag, text
+from rlar_graph.report.reward_chart import reward_chart
 from rlar_graph.report.section import figures, section
 from rlar_graph.report.tables import Cell, head, number, table, wide
 from rlar_graph.report.words import figure, moment, place, plural, share
@@ -19,8 +20,12 @@ CURVES = 12
 REASONS = 5
 """Kinds of abstention with a colour of their own."""
 SLOTS = 72
+SHORT = 3
+"""Points that make no curve."""
 TOOLS_WITH_DECISIONS = 30
 EXCERPT_CHARS = 320
+DECISIONS, SAME_PROMPT = 4, 2
+"""Decisions that are shown of one tool, and of one prompt among them."""
 
 
 def rewards(facts: Facts) -> Markup:
@@ -36,8 +41,9 @@ def rewards(facts: Facts) -> Markup:
         return section("rewards", "Rewards", tag("p", why))
     axis = "the trainer's steps" if curves.axis == "step" else "time (UTC)"
     lead = (
-        f"Mean value over {axis}, with one standard deviation round it. The bars below say how many completions each "
-        "point rests on; the dark part of a bar abstained. A dashed line is a new version of the tool."
+        f"Mean value over {axis}. The mean itself lies within the inner band (two standard errors), most values within "
+        "the outer one (one standard deviation). The bars below say how many completions a point rests on; the red "
+        "part abstained. A dashed line is a new version of the tool."
     )
     shown = curves.by_tool[:CURVES]
     left_out = len(curves.by_tool) - len(shown)
@@ -66,16 +72,15 @@ def _unstepped(facts: Facts, curves: Curves) -> str:
 
 def _figure(curve: Curve, curves: Curves, level: str, *, wide: bool) -> Markup:
     name = curve.tool or "All tools together"
-    means = curve.means
-    trend = (
-        f"{figure(means[0])} → {figure(means[-1])}" if len(means) > 1 else figure(means[0] if means else None)
-    )
+    ends = curve.ends
+    trend = f"{figure(ends[0])} → {figure(ends[1])}" if ends else "no value"
     missing = sum(point.abstentions for point in curve.points if point is not None)
-    note = f"{trend} · {curve.completions:,} completions · {share(missing, curve.completions)} abstained"
+    note = f"{trend} · {plural(curve.completions, 'completion')}"
+    note += f" · {share(missing, curve.completions)} abstained" if missing else ""
     return tag(
         "figure",
         tag("figcaption", tag(level, name), tag("span", note, class_="note")),
-        reward_chart(curve, curves.axis, curves.places, wide=wide),
+        reward_chart(curve, curves, wide=wide),
         figures(_curve_table(curve, curves.axis)),
         class_="wide" if wide else None,
     )
@@ -133,9 +138,11 @@ def _over_time(facts: Facts) -> Markup:
             parts[slot, row.reason if row.reason in named else ""] += row.completions
     has_rest = any(not reason for _, reason in parts)
     reasons = [*named, ""] if has_rest else named
-    names = [text(reason or "all other reasons", 90) for reason in reasons]
+    names = [(reason or "all other reasons")[:120] for reason in reasons]
     places = sorted(totals)
     stacks = [[parts[slot, reason] / totals[slot] for reason in reasons] for slot in places]
+    if len(places) < SHORT:
+        return tag("p", "Too short a time for a curve: outcomes are kept by ten minutes.", class_="note")
     shares = [sum(stack) for stack in stacks]
     top = max(range(len(places)), key=lambda index: shares[index])
     said = (
@@ -180,7 +187,7 @@ def _by_reason(facts: Facts) -> Markup:
                 number(f"{count:,}", count),
                 number(share(count, outcomes.abstained), count),
                 wide(_names(tools[reason])),
-                wide(_names(signatures[reason])),
+                wide(named(_names(signatures[reason]), 400)),
             ]
         )
     headings = ("reason", "completions", "of all abstentions", "tools", "signatures")
@@ -244,21 +251,39 @@ def decisions(facts: Facts) -> Markup:
     )
 
 
+def _varied(sampled: list[Sampled]) -> list[Sampled]:
+    """Return a few of the decisions, of different prompts and with different values where there are such."""
+    chosen: dict[tuple[str, float | None], Sampled] = {}
+    for each in sampled:
+        chosen.setdefault((each.decision.prompt_hash, each.decision.value), each)
+    seen: Counter[str] = Counter()
+    found = []
+    for each in chosen.values():
+        seen[each.decision.prompt_hash] += 1
+        if seen[each.decision.prompt_hash] <= SAME_PROMPT:
+            found.append(each)
+    return found[:DECISIONS]
+
+
 def _decided(name: str, sampled: list[Sampled], *, is_open: bool) -> Markup:
     rows = [
         [
             number(figure(each.decision.value, 2), each.decision.value),
             wide(
                 join(
-                    tag("span", text(each.decision.excerpt, EXCERPT_CHARS), class_="completion"),
+                    tag(
+                        "span", text(each.decision.excerpt, EXCERPT_CHARS, counted=False), class_="completion"
+                    ),
                     tag("span", each.decision.abstained, class_="why") if each.decision.abstained else None,
                 )
             ),
-            wide(join(each.decision.signature, tag("span", each.decision.family or "", class_="note"))),
+            wide(
+                join(named(each.decision.signature), tag("span", each.decision.family or "", class_="note"))
+            ),
             Cell(f"v{each.decision.version}" if each.decision.version else "–"),
-            Cell(moment(each.at)),
+            Cell(moment(each.at), kind="tight"),
         ]
-        for each in sampled
+        for each in _varied(sampled)
     ]
     headings = ("value", "completion", "signature and family", "version", "at (UTC)")
     return tag(

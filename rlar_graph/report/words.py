@@ -11,6 +11,8 @@ def share(part: float, whole: float) -> str:
     """Return a share in per cent; a dash for a share of nothing."""
     if not whole:
         return "–"
+    if not part:
+        return "0 %"
     percent = 100 * part / whole
     if 0 < percent < 0.1:
         return "< 0.1 %"
@@ -73,6 +75,11 @@ def _time(name: str) -> str:
     if len(name) == len("2026-11-24T15"):
         name += ":00"
     return name.replace("T", " ")
+
+
+def sentence(said: str) -> str:
+    """Return a text with a full stop at its end."""
+    return said if not said or said.endswith((".", "!", "?")) else f"{said}."
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -56,7 +56,7 @@ def _in_vain(facts: Facts) -> Markup:
     total = sum(row.attempts for row in facts.attempts if row.outcome != "admitted")
     rows = [
         [
-            Cell(moment(attempt.at)),
+            Cell(moment(attempt.at), kind="tight"),
             head(attempt.family),
             Cell(attempt.kind.replace("_", " ")),
             Cell(attempt.outcome),
@@ -159,7 +159,7 @@ def _alarms(facts: Facts) -> Markup:
             Cell(alarm.monitor),
             wide(text(alarm.reason, 300)),
             Cell(alarm.action),
-            Cell(moment(alarm.at)),
+            Cell(moment(alarm.at), kind="tight"),
         ]
         for alarm in facts.alarms
     ]
@@ -239,7 +239,7 @@ def _event(event: Event) -> list[Cell]:
     version = "" if event.version is None else f" v{event.version}"
     key = f" {event.key}" if event.key else ""
     return [
-        Cell(moment(event.at)),
+        Cell(moment(event.at), kind="tight"),
         head(f"{event.tool}{version}"),
         Cell(text(f"{event.action}{key}", 160)),
         Cell(event.who),
