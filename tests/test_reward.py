@@ -205,8 +205,9 @@ def test_made_evidence_is_used_only_where_asked_for_and_marked(tmp_path: Path) -
 
 
 def test_tools_are_listed(reward: AgentReward) -> None:
-    reward.score([Rollout("What is 2 + 2?", ("4",), reference="4")])
-    (maths,) = [tool for tool in reward.tools() if tool.name == "maths"]
+    with reward:
+        reward.score([Rollout("What is 2 + 2?", ("4",), reference="4")])
+        (maths,) = [tool for tool in reward.tools() if tool.name == "maths"]
     assert maths.active is not None
     assert (maths.active.number, maths.kind) == (1, "verifier")
 
