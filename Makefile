@@ -63,7 +63,7 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 	$(BIN)/python benchmarks/acquire.py --scripted
 	$(BIN)/python benchmarks/server.py
 
-drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md
+drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md and docs/studio.md
 	$(BIN)/python docs/draw_graph.py
 
 clean: ## Remove the virtual environments and caches

@@ -1,4 +1,4 @@
-"""Draws the compiled graph into docs/architecture.md; a test fails when the drawing is not the graph's own."""
+"""Draws the compiled graph into the pages that show it; a test fails when a drawing is not the graph's own."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from pathlib import Path
 
 from rlar_graph.graph import build_graph
 
+PAGES = ("architecture.md", "studio.md")
+
 
 def main() -> None:
-    """Replace the drawing."""
-    page = Path(__file__).parent / "architecture.md"
+    """Replace the drawings."""
     drawing = build_graph().get_graph(xray=True).draw_mermaid().strip()
-    text = page.read_text(encoding="utf-8")
-    page.write_text(
-        re.sub(
-            r"```mermaid\n.*?```", lambda _: f"```mermaid\n{drawing}\n```", text, count=1, flags=re.DOTALL
-        ),
-        encoding="utf-8",
-    )
+    for name in PAGES:
+        page = Path(__file__).parent / name
+        text = page.read_text(encoding="utf-8")
+        drawn = f"```mermaid\n{drawing}\n```"
+        page.write_text(
+            re.sub(r"```mermaid\n.*?```", lambda _, drawn=drawn: drawn, text, count=1, flags=re.DOTALL),
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

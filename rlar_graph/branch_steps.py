@@ -79,6 +79,7 @@ def _made(update: Mapping[str, Any]) -> str:
 def _evidence(state: AcquireState, report: str | None) -> str:
     """Return what the step rests on: the probes of a report, else the prompts at hand."""
     if report is None:
-        return f"{len(state['examples'])} prompts of {state['signature']}"
+        count = len(state["examples"])
+        return f"{count} prompt{'' if count == 1 else 's'} of {state['signature']}"
     probes = AdmissionReport.from_json(report).probes
     return ", ".join(f"{count} {expect}" for expect, count in probes.items() if count) + " probes"

@@ -54,9 +54,10 @@ def test_a_run_without_an_engine_opens_the_process_engine(tmp_path: Path) -> Non
     assert output["scores"][0][0]["value"] == 1.0
 
 
-def test_the_document_shows_the_compiled_graph(engine: Engine) -> None:
+@pytest.mark.parametrize("page", ["architecture.md", "studio.md"])
+def test_the_documents_show_the_compiled_graph(page: str, engine: Engine) -> None:
     drawing = build_graph(engine).get_graph(xray=True).draw_mermaid()
-    assert drawing.strip() in (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert drawing.strip() in (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
 def test_langgraph_json_names_the_module() -> None:

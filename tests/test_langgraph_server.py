@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from langgraph_sdk.client import SyncLangGraphClient
 
 from rlar_graph.registry import open_registry
 from rlar_graph.testing import ScriptedChatServer
-from tests.dev_server import DevServer
+from tests.dev_server import ROOT, DevServer
 from tests.made_families import RIGHT
 from tests.test_acquisition import Model, rollouts
 
@@ -33,7 +34,17 @@ CODE: Any = {
     "tests": ["assert inc(1) == 2"],
     "entry_point": "inc",
 }
-FAMILIES = ("shown", "approved", "refused", "asked_again", "restarted", "first", "second", "stateless")
+FAMILIES = (
+    "shown",
+    "approved",
+    "refused",
+    "asked_again",
+    "restarted",
+    "first",
+    "second",
+    "stateless",
+    "multiples",
+)
 YES = {"approve": True, "reason": "it checks both rules"}
 NO = {"approve": False, "reason": "it ignores the digits"}
 
@@ -335,6 +346,27 @@ def test_without_a_thread_a_new_tool_waits_in_the_registry(
     assert "it waits for `rlar tools approve" in why
     rlar(server, "tools", "approve", why.rpartition(" ")[2].rstrip("`"))
     assert values(client.runs.wait(None, "rlar", input=given(unserved("stateless")))) == [[1.0, 0.0]]
+
+
+def test_only_studio_may_ask_from_a_browser(server: DevServer) -> None:
+    def allowed(origin: str) -> str | None:
+        asks = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        answers = {httpx.options(server.address + path, headers=asks) for path in ("/runs/wait", "/score")}
+        (origins,) = {answer.headers.get("access-control-allow-origin") for answer in answers}
+        return str(origins) if origins else None
+
+    assert allowed("https://smith.langchain.com") == "https://smith.langchain.com"
+    assert allowed("https://elsewhere.example") is None
+
+
+def test_the_page_prints_what_it_says(server: DevServer) -> None:
+    page = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```python\n(.*?)```\n\n```output\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == page.count("```python") == 4
+    for code, printed in examples:
+        here = code.replace("http://127.0.0.1:2024", server.address)
+        done = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, timeout=60)
+        assert done.stdout == printed, done.stderr
 
 
 def test_nothing_blocked_the_server(server: DevServer) -> None:
