@@ -45,6 +45,7 @@ def table(
     *,
     most: int = 100,
     sortable: bool = True,
+    total: int | None = None,
 ) -> Markup:
     """Return a table in a box that scrolls by itself where the page is narrow.
 
@@ -54,6 +55,7 @@ def table(
         rows: Its rows.
         most: Rows that are shown; how many more there are is said below.
         sortable: Whether its headings become buttons where scripts run.
+        total: How many rows there are, where not all of them are given.
     """
     kinds = [cell.kind for cell in rows[0]] if rows else [""] * len(headings)
     top = tag(
@@ -72,7 +74,8 @@ def table(
         class_="sortable" if sortable and len(rows) > 1 else None,
     )
     tall = "scroll tall" if len(rows) > TALL else "scroll"
-    more = tag("p", f"and {len(rows) - most:,} more", class_="note") if len(rows) > most else None
+    left = (total or len(rows)) - min(len(rows), most)
+    more = tag("p", f"and {left:,} more", class_="note") if left > 0 else None
     return join(tag("div", inner, class_=tall, tabindex=0, role="region", aria_label=caption), more)
 
 

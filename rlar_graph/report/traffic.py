@@ -17,6 +17,7 @@ from rlar_graph.report.words import figure, moment, place, plural, share
 
 CURVES = 12
 """Tools that are drawn; the others are in the table of tools."""
+REASONS_LISTED = 40
 REASONS = 5
 """Kinds of abstention with a colour of their own."""
 SLOTS = 72
@@ -180,19 +181,20 @@ def _by_reason(facts: Facts) -> Markup:
         if row.reason:
             signatures.setdefault(row.reason, set()).add(row.signature)
             tools.setdefault(row.reason, set()).add(row.tool or "no tool")
-    for reason, count in outcomes.reasons().most_common():
+    reasons, abstained = outcomes.reasons(), outcomes.abstained
+    for reason, count in reasons.most_common(REASONS_LISTED):
         rows.append(
             [
                 wide(reason),
                 number(f"{count:,}", count),
-                number(share(count, outcomes.abstained), count),
+                number(share(count, abstained), count),
                 wide(_names(tools[reason])),
                 wide(named(_names(signatures[reason]), 400)),
             ]
         )
     headings = ("reason", "completions", "of all abstentions", "tools", "signatures")
     caption = "Why completions have no value (# stands for a number)"
-    return table(caption, headings, rows, most=40)
+    return table(caption, headings, rows, total=len(reasons))
 
 
 def _names(found: Iterable[str]) -> str:
