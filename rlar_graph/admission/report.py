@@ -11,10 +11,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
 
 from rlar_graph.errors import InputError
 from rlar_graph.probes import Expect, Probe
 from rlar_graph.types import ToolKind
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 EXCERPT_CHARS = 160
 FAILURES_KEPT = 10
@@ -158,10 +163,10 @@ class AdmissionReport:
         Raises:
             InputError: It is not an admission report.
         """
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import ValidationError
 
         try:
-            return TypeAdapter(AdmissionReport).validate_json(text)
+            return _reader().validate_json(text)
         except ValidationError as error:
             raise InputError(
                 f"is not an admission report: {error.errors()[0]['msg']}", field="report"
@@ -175,6 +180,14 @@ class AdmissionReport:
         for check in self.checks:
             lines += _rendered(check)
         return "\n".join(lines)
+
+
+@cache
+def _reader() -> TypeAdapter[AdmissionReport]:
+    """Return what reads a report; making it costs more than reading one."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(AdmissionReport)
 
 
 def _rendered(check: Check) -> list[str]:
