@@ -16,11 +16,9 @@ def main() -> None:
     for name in PAGES:
         page = Path(__file__).parent / name
         text = page.read_text(encoding="utf-8")
-        drawn = f"```mermaid\n{drawing}\n```"
-        page.write_text(
-            re.sub(r"```mermaid\n.*?```", lambda _, drawn=drawn: drawn, text, count=1, flags=re.DOTALL),
-            encoding="utf-8",
-        )
+        drawn = f"```mermaid\n{drawing}\n```".replace("\\", r"\\")
+        text = re.sub(r"```mermaid\n.*?```", drawn, text, count=1, flags=re.DOTALL)
+        page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -227,12 +227,17 @@ def test_the_routes_tell_what_the_graph_has(server: DevServer, client: SyncLangG
     assert {"/score", "/runs/wait", "/threads"} <= set(paths)
 
 
-def test_graph_and_routes_share_one_engine(server: DevServer, client: SyncLangGraphClient) -> None:
+def test_graph_and_routes_share_one_engine(
+    server: DevServer, client: SyncLangGraphClient, tmp_path: Path
+) -> None:
     assert values(client.runs.wait(None, "rlar", input=given(CODE))) == [[1.0]]
     sandbox = server.processes()
     answer = httpx.post(f"{server.address}/score", json=given(CODE), timeout=30)
     assert values(answer.json()) == [[1.0]]
     assert server.processes() == sandbox != set()
+    elsewhere = {"registry_url": f"sqlite:///{tmp_path}/other.db"}
+    client.runs.wait(None, "rlar", input=given(CODE), context=elsewhere)
+    assert server.processes() > sandbox, "a second engine would have shown"
 
 
 def updates_of(client: SyncLangGraphClient, thread: str, **run: Any) -> list[tuple[str, Any]]:
@@ -363,10 +368,11 @@ def test_the_page_prints_what_it_says(server: DevServer) -> None:
     page = (ROOT / "docs" / "studio.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```\n\n```output\n(.*?)```", page, re.DOTALL)
     assert len(examples) == page.count("```python") == 4
-    for code, printed in examples:
-        here = code.replace("http://127.0.0.1:2024", server.address)
-        done = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, timeout=60)
-        assert done.stdout == printed, done.stderr
+    code = "\nprint('---')\n".join(code for code, _ in examples).replace(
+        "http://127.0.0.1:2024", server.address
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.stdout == "---\n".join(printed for _, printed in examples), done.stderr
 
 
 def test_nothing_blocked_the_server(server: DevServer) -> None:
