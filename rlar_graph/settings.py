@@ -224,7 +224,7 @@ class Settings(BaseSettings):
         default=2.0, ge=0, le=86_400, description="How long a shared engine outlives its last user."
     )
     engine_silent_seconds: float = Field(
-        default=30.0, ge=0.1, description="A shared engine that is silent for longer is replaced."
+        default=30.0, ge=2, description="A shared engine that is silent for longer is replaced."
     )
 
     @classmethod

@@ -66,14 +66,13 @@ class Link:
         Raises:
             Gone: The engine ended, or was silent for too long.
         """
-        now = time.monotonic()
-        if not due:
-            self._heard = now
         poll = select.poll()
         poll.register(bell, select.POLLIN)
         poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._out else 0))
-        left = self._heard + self._silent_seconds - now
+        left = self._heard + self._silent_seconds - time.monotonic()
         events = dict(poll.poll(max(0.0, left) * 1000 if due else None))
+        if not due:  # who is asked nothing owes no word
+            self._heard = time.monotonic()
         if bell in events:
             hush(bell)
         came: list[list[Any]] = []

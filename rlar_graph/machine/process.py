@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from functools import partial
@@ -90,19 +91,20 @@ class Connection(asyncio.Protocol):
         try:
             future = self._host.line.submit([frames.rollout_in(row) for row in rows], step=step)
         except (RlarError, RuntimeError) as error:
-            self.answer(number, frames.framed(frames.ERROR, number, *frames.error_fields(error)))
+            self.answer({number: frames.framed(frames.ERROR, number, *frames.error_fields(error))})
             return
         self._pending[number] = (future, len(frame))
         self._bytes += len(frame)
         self._pace()
         future.add_done_callback(partial(self._host.done, self, number))
 
-    def answer(self, number: int, framed: bytes) -> None:
-        """Send an answer, if the client is still there."""
-        _, size = self._pending.pop(number, (None, 0))
-        self._bytes -= size
+    def answer(self, answers: Mapping[int, bytes]) -> None:
+        """Send answers, by the number of the request, if the client is still there."""
+        for number in answers:
+            _, size = self._pending.pop(number, (None, 0))
+            self._bytes -= size
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(framed)
+            self.transport.write(b"".join(answers.values()))
             self._pace()
 
     def reassure(self) -> None:
@@ -199,9 +201,12 @@ class Host:
 
     def _send(self) -> None:
         self._woken = False
+        answers: dict[Connection, dict[int, bytes]] = {}
         while self._answers:
             connection, number, answer = self._answers.popleft()
-            connection.answer(number, answer)
+            answers.setdefault(connection, {})[number] = answer
+        for connection, theirs in answers.items():
+            connection.answer(theirs)
 
     def _accept(self) -> bool:
         """Take a client in, if it is of the same user; say whether there was one."""

@@ -120,6 +120,18 @@ def test_a_long_request_is_not_taken_for_silence(place: Place) -> None:
         assert place.engines() == [engine]
 
 
+def test_an_engine_that_was_asked_nothing_owes_no_word(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(MachineEngine(place.settings(engine_silent_seconds=2))) as mine:
+        mine.score([SUM])
+        (engine,) = place.engines()
+        time.sleep(2.5)
+        assert mine.score([SUM])[0][0].value == 1.0
+        assert place.engines() == [engine]
+    assert caplog.records == []
+
+
 def test_an_engine_outlives_its_last_user_by_the_grace(place: Place) -> None:
     with closing(MachineEngine(place.settings(engine_grace_seconds=20))) as first:
         first.score([SUM])
