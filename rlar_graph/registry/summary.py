@@ -23,7 +23,7 @@ from rlar_graph.registry.tables import (
     versions,
 )
 
-POINTS = 120
+POINTS = 60
 """Buckets that a curve comes in at most, before it is drawn."""
 RESOLUTIONS = ((timedelta(hours=6), 16), (timedelta(days=3), 15), (timedelta(days=30), 13))
 """Up to which span of time counts are read by the minute, by ten minutes and by the hour; beyond it by the day."""

@@ -42,7 +42,7 @@ def text(value: object, limit: int = 300, *, counted: bool = True) -> Markup:
 
 def named(value: object, limit: int = 100) -> Markup:
     """Return a name as :func:`text`, with places where a line may break: names are long and have no spaces."""
-    return Markup(re.sub(r"(?<=[/:_\-])(?=\w)", "<wbr/>", text(value, limit)))
+    return Markup(re.sub(r"(?<=[/:_\-])(?=\w)", "<wbr/>", text(value, limit, counted=False)))
 
 
 def coded(said: str, limit: int = 600) -> Markup:

@@ -8,7 +8,7 @@ from rlar_graph.report.charts import spark
 from rlar_graph.report.curve import Curve, Curves
 from rlar_graph.report.facts import Facts
 from rlar_graph.report.health import Level, Sign, signs
-from rlar_graph.report.markup import Child, Markup, coded, join, tag
+from rlar_graph.report.markup import Child, Markup, coded, join, tag, text
 from rlar_graph.report.words import ago, figure, moment, place, plural, share, short
 
 ANSWERS: dict[Level, str] = {
@@ -18,6 +18,7 @@ ANSWERS: dict[Level, str] = {
 }
 MARKS: dict[Level, str] = {"good": "OK", "watch": "Look", "act": "Act"}
 SIGNS = 8
+TITLE_CHARS, ADVICE_CHARS = 140, 420
 
 
 def overview(facts: Facts) -> Markup:
@@ -44,8 +45,8 @@ def _sign(sign: Sign) -> Markup:
         tag("span", MARKS[sign.level], class_=f"mark {sign.level}"),
         tag(
             "span",
-            tag("a", sign.title, href=f"#{sign.link}"),
-            tag("span", coded(sign.advice), class_="advice"),
+            tag("a", text(sign.title, TITLE_CHARS, counted=False), href=f"#{sign.link}"),
+            tag("span", coded(sign.advice, ADVICE_CHARS), class_="advice"),
         ),
     )
 
@@ -125,9 +126,11 @@ def _cost(facts: Facts) -> Markup:
     if not calls:
         return _tile("Language model", "0 tokens", "no language model was asked", "cost")
     if money:
-        return _tile(
-            "Language model", f"{money:,.2f}", f"{short(tokens)} tokens, {plural(calls, 'call')}", "cost"
-        )
+        note = f"{short(tokens)} tokens, {plural(calls, 'call')}"
+        return _tile("Language model cost", f"{money:,.2f}", note, "cost")
+    return _tile(
+        "Language model", f"{money:,.2f}", f"{short(tokens)} tokens, {plural(calls, 'call')}", "cost"
+    )
     return _tile(
         "Language model", f"{short(tokens)} tokens", f"{plural(calls, 'call')}; no price is set", "cost"
     )

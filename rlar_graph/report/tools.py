@@ -8,7 +8,7 @@ from rlar_graph.admission.report import AdmissionReport, Check
 from rlar_graph.registry.records import Event, Provenance
 from rlar_graph.report.attacks import hostile_check
 from rlar_graph.report.facts import Facts, ToolFacts, VersionFacts
-from rlar_graph.report.markup import Child, Markup, join, tag, text
+from rlar_graph.report.markup import Child, Markup, join, named, tag, text
 from rlar_graph.report.section import section
 from rlar_graph.report.tables import Cell, head, number, table, wide
 from rlar_graph.report.words import figure, lasting, moment, plural, share
@@ -117,7 +117,7 @@ def _told(tool: ToolFacts) -> Markup:
         "details",
         tag(
             "summary",
-            tag("h4", tool.tool.name),
+            tag("h4", named(tool.tool.name)),
             state(chief.state),
             tag("span", plural(len(tool.versions), "version"), class_="note"),
         ),

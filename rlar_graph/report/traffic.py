@@ -18,6 +18,7 @@ from rlar_graph.report.words import figure, moment, place, plural, share
 CURVES = 12
 """Tools that are drawn; the others are in the table of tools."""
 REASONS_LISTED = 40
+NAME_CHARS = 100
 REASONS = 5
 """Kinds of abstention with a colour of their own."""
 SLOTS = 72
@@ -80,7 +81,7 @@ def _figure(curve: Curve, curves: Curves, level: str, *, wide: bool) -> Markup:
     note += f" · {share(missing, curve.completions)} abstained" if missing else ""
     return tag(
         "figure",
-        tag("figcaption", tag(level, name), tag("span", note, class_="note")),
+        tag("figcaption", tag(level, named(name, NAME_CHARS)), tag("span", note, class_="note")),
         reward_chart(curve, curves, wide=wide),
         figures(_curve_table(curve, curves.axis)),
         class_="wide" if wide else None,
@@ -290,7 +291,7 @@ def _decided(name: str, sampled: list[Sampled], *, is_open: bool) -> Markup:
     headings = ("value", "completion", "signature and family", "version", "at (UTC)")
     return tag(
         "details",
-        tag("summary", tag("h3", name)),
+        tag("summary", tag("h3", named(name, NAME_CHARS))),
         table(f"Decisions of {name}", headings, rows, sortable=False),
         open=is_open,
     )

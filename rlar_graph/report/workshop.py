@@ -11,7 +11,7 @@ from rlar_graph.registry.workshop_records import Audit
 from rlar_graph.registry.workshop_summary import DailySpend
 from rlar_graph.report.charts import gap_chart, meter
 from rlar_graph.report.facts import Facts
-from rlar_graph.report.markup import Markup, join, tag, text
+from rlar_graph.report.markup import Markup, join, named, tag, text
 from rlar_graph.report.section import figures, section
 from rlar_graph.report.tables import Cell, head, number, table, wide
 from rlar_graph.report.words import lasting, moment, plural
@@ -185,7 +185,7 @@ def _audited(key: tuple[str, int], audits: list[Audit]) -> Markup:
     shown = table(f"Audits of {name}", ("audit", "completions", "tool above audit", "standard error"), rows)
     return tag(
         "figure",
-        tag("figcaption", tag("h3", f"Audits of {name}"), tag("span", said, class_="note")),
+        tag("figcaption", tag("h3", named(f"Audits of {name}")), tag("span", said, class_="note")),
         gap_chart(name, said, gaps, baseline),
         figures(shown),
     )

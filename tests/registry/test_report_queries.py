@@ -9,7 +9,7 @@ import pytest
 from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.errors import RegistryError
 from rlar_graph.registry import Attempt, Audit, Decision, Outcome, Provenance, Spend, Usage, open_registry
-from rlar_graph.registry.readonly import look
+from rlar_graph.registry.readonly import ReadOnlyDatabase, look
 from rlar_graph.report import gather, render
 from rlar_graph.rewards.base import ToolSpec
 
@@ -106,3 +106,14 @@ def test_a_registry_that_is_looked_at_cannot_be_written(shared_url: str) -> None
     ):
         connection.exec_driver_sql("DELETE FROM rlar_events")
     assert gather(shared_url).events
+
+
+def test_a_password_is_in_no_page_and_no_message() -> None:
+    pytest.importorskip("psycopg", reason="the PostgreSQL driver is not installed (extra postgres)")
+    url = "postgresql://ada:s3cret@127.0.0.1:1/rlar"
+    database = ReadOnlyDatabase(url)
+    assert "s3cret" not in str(database.where)  # what the page shows of it
+    database.close()
+    with pytest.raises(RegistryError) as caught:
+        gather(url)
+    assert "s3cret" not in str(caught.value)
