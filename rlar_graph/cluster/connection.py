@@ -7,6 +7,7 @@ made here stays until the process ends, because a trainer may come to rely on it
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ START = (
     "start one with `ray start --head`, join it with `ray start --address=HOST:6379` on the other machines,"
     " or name it (RLAR_RAY_ADDRESS)"
 )
+KNOCK_SECONDS = 10.0
 _joining = threading.Lock()
 
 
@@ -37,6 +39,11 @@ def is_joined() -> bool:
     return bool(ray_module().is_initialized())
 
 
+def node_id() -> str:
+    """Return Ray's name of the node that this actor is on."""
+    return str(ray_module().get_runtime_context().get_node_id())
+
+
 def join(address: str = "auto") -> None:
     """Join a cluster, unless this process has joined one.
 
@@ -54,6 +61,7 @@ def join(address: str = "auto") -> None:
         ours = threading.current_thread() is threading.main_thread()
         handler = signal.getsignal(signal.SIGTERM) if ours else None
         try:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
             said = " ".join(str(error).split())[:300]
@@ -62,3 +70,10 @@ def join(address: str = "auto") -> None:
             # Ray takes the signal for itself, and a server that drains when it is told to end would not be told.
             if handler is not None:
                 signal.signal(signal.SIGTERM, handler)
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself goes on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()

@@ -40,8 +40,8 @@ class Member:
     """References to its unfinished work, in the order in which it does it."""
     since: float = 0.0
     """When the first of them began, or may have."""
-    blamed: Any = None
-    """The work it died of: what it was doing then."""
+    alone: object = None
+    """Who has reserved it, to give it one work alone; others leave it be."""
     why: str = ""
     """What is known of its end."""
 
@@ -86,7 +86,8 @@ class Fleet:
         self._starting: list[Member] = []
         self._pause, self._next_start = 0.0, 0.0
         self._alone_since = time.monotonic()
-        self._why = ""
+        self.last_loss = ""
+        """What is known of the last actor that died or did not start."""
 
     def open(self) -> list[Any]:
         """Start the actors, wait for the first, and return what those that are ready say of themselves.
@@ -95,7 +96,7 @@ class Fleet:
             ConnectionError: None started in time.
         """
         while not self.ready():
-            reason = self.hopeless() or ("" if self.hellos() else self._why)
+            reason = self.hopeless() or ("" if self.hellos() else self.last_loss)
             if reason:
                 self.close()
                 raise ConnectionError(reason)
@@ -132,30 +133,23 @@ class Fleet:
                 return "the connection to the Ray cluster was shut down"
             if self._ready or time.monotonic() - self._alone_since < self._start_seconds:
                 return ""
-            return self._why or (
+            return self.last_loss or (
                 f"the Ray cluster gave no actor within {self._start_seconds:g} s: each needs {self._needs}"
             )
 
-    def lost(self, member: Member, why: str, blamed: Any = None) -> None:
-        """Give an actor up: it died, or is no good any more.
-
-        Args:
-            member: The actor.
-            why: What is known of it.
-            blamed: The work it was lost of; None for the first that it left unfinished.
-        """
+    def lost(self, member: Member, why: str) -> bool:
+        """Give an actor up that died or is no good any more; False if that was done before."""
         with self._lock:
             if member.gone:
-                return
-            member.gone, member.why = True, why
-            member.blamed = blamed if blamed is not None else _unfinished(member.flights)
+                return False
+            member.gone, member.why, self.last_loss = True, why, why
             if member in self._ready:
                 self._ready.remove(member)
                 if not self._ready:
                     self._alone_since = time.monotonic()
-            self._why = why
         log.warning("a Ray actor was lost and is replaced: %s", why)
         _end(member)
+        return True
 
     def close(self) -> None:
         """End every actor; may be called twice."""
@@ -179,10 +173,12 @@ class Fleet:
             try:
                 member.told = ray.get(member.hello, timeout=self._start_seconds)
             except ray.exceptions.RayError as error:
-                self._why = reason_of(error)
+                self.last_loss = reason_of(error)
                 self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
                 self._next_start = time.monotonic() + self._pause
-                log.warning("a Ray actor did not start, the next try is in %g s: %s", self._pause, self._why)
+                log.warning(
+                    "a Ray actor did not start, the next try is in %g s: %s", self._pause, self.last_loss
+                )
                 continue
             self._ready.append(member)
             self._pause = 0.0
@@ -203,17 +199,6 @@ def reason_of(error: BaseException) -> str:
         return "rlar-graph is not installed on a node of the Ray cluster: install it there"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:REASON_CHARS]
-
-
-def _unfinished(flights: list[Any]) -> Any:
-    """Return the first of an actor's works that has no result."""
-    ray = ray_module()
-    for flight in flights:
-        try:
-            ray.get(flight, timeout=0)
-        except ray.exceptions.RayError:
-            return flight
-    return None
 
 
 def _end(member: Member) -> None:

@@ -2,8 +2,9 @@
 
 Jobs go out in pieces that take a tenth of a second or so, two to an actor, so that none waits for the next. An actor
 gives back a piece unfinished when it takes much longer: a slow job holds up nobody but itself. What an actor leaves
-unfinished when it dies goes to the others. Only the piece it was doing is blamed for its death; it comes back in
-smaller pieces, and a job that has ended three actors on its own account is given up.
+unfinished when it dies goes to the others. Which of its two pieces it died of cannot be told: a finished piece whose
+answer was still on its way looks like one that was never begun. So both come back in smaller pieces that an actor is
+given alone, and a job that ends a third actor is given up.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Pace:
     """How long a piece should take."""
     patience: float
     """How long a piece may take before its actor is given up as hung."""
+    deaths: int = 24
+    """Actors that a batch may end before the rest of it is given up: each takes seconds to replace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,9 @@ class _Spread(Generic[Job]):
         finally:
             for flight, (member, _) in self._flying.items():
                 _withdraw(member, flight)
+            for member in self._fleet.ready():
+                if member.alone is self:
+                    member.alone = None
         return self._results
 
     def _hand_out(self) -> str:
@@ -131,14 +137,28 @@ class _Spread(Generic[Job]):
         members = self._fleet.ready()
         if not members and not self._flying:
             return self._fleet.hopeless()
-        if self._deaths > STRIKES * (self._fleet.count + STRIKES):
-            return f"{self._deaths} Ray actors died of this batch"
+        if self._deaths > self._pace.deaths:
+            return f"{self._deaths} Ray actors died of this batch, the last: {self._fleet.last_loss}"
         busy = [member for member, _ in self._flying.values()]
         for depth in range(DEPTH):
             for member in members:
-                if self._pending and busy.count(member) == depth:
+                if self._pending and busy.count(member) == depth and self._may_have(member):
                     busy += [member] * self._give(member, len(members))
         return ""
+
+    def _may_have(self, member: Member) -> bool:
+        """Say whether an actor may be given what comes next; suspects reserve theirs until it has nothing else."""
+        suspect = self._pending[0].strikes > 0
+        if member.alone is None and suspect:
+            member.alone = self
+        elif member.alone is self and not suspect and not self._is_suspected_on(member):
+            member.alone = None
+        if member.alone is None:
+            return True
+        return member.alone is self and suspect and not member.flights
+
+    def _is_suspected_on(self, member: Member) -> bool:
+        return any(on is member and piece.strikes for on, piece in self._flying.values())
 
     def _give(self, member: Member, among: int) -> bool:
         """Send an actor a piece; say whether that was possible."""
@@ -193,7 +213,9 @@ class _Spread(Generic[Job]):
             if flight in landed or member.gone:
                 self._land(ray, flight)
             elif member.flights[0] is flight and time.monotonic() - member.since > self._pace.patience:
-                self._fleet.lost(member, f"a Ray actor gave no answer within {self._pace.patience:.0f} s")
+                self._deaths += self._fleet.lost(
+                    member, f"a Ray actor gave no answer within {self._pace.patience:.0f} s"
+                )
 
     def _land(self, ray: Any, flight: Any) -> None:
         """Take in the end of a piece, whichever it was."""
@@ -202,18 +224,16 @@ class _Spread(Generic[Job]):
             part: Part[Any] = ray.get(flight, timeout=0 if member.gone else LANDING_SECONDS)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error, RlarError):  # the actor says that it cannot do its work
-                self._fleet.lost(member, reason_of(error), flight)
+                self._deaths += self._fleet.lost(member, reason_of(error))
             self._strike(piece, reason_of(error))
         except ray.exceptions.RayError as error:
-            self._fleet.lost(member, reason_of(error))
-            if member.blamed is flight:
-                self._deaths += 1
-                self._strike(piece, member.why)
-            else:
-                self._wait_again(piece)
+            self._deaths += self._fleet.lost(member, reason_of(error))
+            self._strike(piece, member.why)
         else:
             self._take(piece, part)
         _withdraw(member, flight)
+        if piece.strikes and member.alone is self:
+            member.alone = None
         member.since = time.monotonic()
 
     def _take(self, piece: _Piece, part: Part[Any]) -> None:

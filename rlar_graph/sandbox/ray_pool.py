@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rlar_graph import __version__
-from rlar_graph.cluster import Fleet, Lost, Pace, Part, join, spread
+from rlar_graph.cluster import START_SECONDS, Fleet, Lost, Pace, Part, join, node_id, spread
 from rlar_graph.errors import SandboxClosed, SandboxError, SandboxUnavailable
 from rlar_graph.sandbox.base import Layer, Limits, Outcome, SandboxReport, TestJob
 from rlar_graph.sandbox.process import DEFAULT, ProcessSandbox, refuse_limits
@@ -51,8 +51,8 @@ class Station:
         self._sandbox = ProcessSandbox(workers)
 
     def hello(self) -> tuple[str, SandboxReport]:
-        """Return the node's name and what confines code there."""
-        return socket.gethostname(), self._sandbox.report()
+        """Return Ray's name of the node and what confines code there."""
+        return node_id(), self._sandbox.report()
 
     def calls(
         self,
@@ -105,17 +105,27 @@ class RaySandbox:
         workers: Actors; they are spread over the nodes.
         address: The cluster, see :func:`rlar_graph.cluster.join`.
         cpus: CPUs that an actor reserves, and processes that work for it; below one it has one process.
+        start_seconds: How long to wait for the first actor, now and whenever none is left.
 
     Raises:
         SandboxUnavailable: There is no cluster, no room in it, or no node that can confine code.
     """
 
-    def __init__(self, workers: int = 2, *, address: str = "auto", cpus: float = 1.0) -> None:
+    def __init__(
+        self,
+        workers: int = 2,
+        *,
+        address: str = "auto",
+        cpus: float = 1.0,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
         self._owner = os.getpid()
         self._slots = max(1, int(cpus))
         try:
             join(address)
-            self._fleet = Fleet(Station, (__version__, self._slots), workers, cpus=cpus)
+            self._fleet = Fleet(
+                Station, (__version__, self._slots), workers, cpus=cpus, start_seconds=start_seconds
+            )
             self._fleet.open()
         except ConnectionError as error:
             raise SandboxUnavailable(f"the Ray engine cannot work: {error}") from error
@@ -193,8 +203,8 @@ class RaySandbox:
     def report(self) -> SandboxReport:
         """As :meth:`rlar_graph.sandbox.base.Sandbox.report`: a layer is in force if it is on every node."""
         told: list[tuple[str, SandboxReport]] = [member.told for member in self._fleet.ready()]
-        nodes = sorted({node for node, _ in told})
-        actors = Layer("ray", True, f"{len(told)} of {self._fleet.count} actors, on {', '.join(nodes)}")
+        nodes = len({node for node, _ in told})
+        actors = Layer("ray", True, f"{len(told)} of {self._fleet.count} actors, on {nodes} nodes")
         reports = [report for _, report in told]
         names = dict.fromkeys(layer.name for report in reports for layer in report.layers)
         escaped = dict.fromkeys(attack for report in reports for attack in report.escaped)
