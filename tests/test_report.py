@@ -24,7 +24,7 @@ import pytest
 from rlar_graph import AgentReward, Settings
 from rlar_graph.cli.report import since_from
 from rlar_graph.errors import InputError, MigrationError
-from rlar_graph.registry import open_registry
+from rlar_graph.registry import Spend, open_registry
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.migrations import MIGRATIONS, _apply
 from rlar_graph.report import gather, render
@@ -196,6 +196,17 @@ def test_the_signs_say_what_is_wrong(trained: Path, tmp_path: Path) -> None:
     first = signs(facts_of(copy))[0]
     assert (first.level, first.title) == ("act", "maths is quarantined")
     assert first.advice.startswith("it rewards empty answers. Its prompts abstain")
+
+
+def test_what_has_no_price_is_told_in_tokens(trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "rlar.db"
+    shutil.copy(trained, copy)
+    assert '<span class="value">0 tokens</span>' in render(facts_of(copy))
+    with open_registry(f"sqlite:///{copy}") as registry:
+        registry.spend([Spend("judge", 2, 300, 50, 1.0, 0.0)])
+    page = render(facts_of(copy))
+    assert '<span class="value">350 tokens</span>' in page
+    assert "2 calls; no price is set" in page
 
 
 HOSTILE = (

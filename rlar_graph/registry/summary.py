@@ -27,6 +27,7 @@ POINTS = 60
 """Buckets that a curve comes in at most, before it is drawn."""
 RESOLUTIONS = ((timedelta(hours=6), 16), (timedelta(days=3), 15), (timedelta(days=30), 13))
 """Up to which span of time counts are read by the minute, by ten minutes and by the hour; beyond it by the day."""
+STATE_CHANGES = ("registered", "imported", "admitted", "rejected", "promoted", "retired", "quarantined")
 RECENT_DECISIONS = 20_000
 """How far back the latest decisions of each tool are looked for."""
 
@@ -253,8 +254,9 @@ def latest_events(connection: sa.Connection, limit: int, since: datetime | None)
 
 
 def last_changes(connection: sa.Connection) -> dict[tuple[str, int], Event]:
-    """Return the latest event of each version."""
-    latest = sa.select(sa.func.max(events.c.id)).where(events.c.version_id.is_not(None))
+    """Return the latest event of each version that says something of its state."""
+    wanted = sa.and_(events.c.version_id.is_not(None), events.c.action.in_(STATE_CHANGES))
+    latest = sa.select(sa.func.max(events.c.id)).where(wanted)
     query = _events().where(events.c.id.in_(latest.group_by(events.c.version_id)))
     found = [_event(row) for row in connection.execute(query)]
     return {(event.tool, event.version): event for event in found if event.version is not None}

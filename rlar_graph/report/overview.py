@@ -129,9 +129,6 @@ def _cost(facts: Facts) -> Markup:
         note = f"{short(tokens)} tokens, {plural(calls, 'call')}"
         return _tile("Language model cost", f"{money:,.2f}", note, "cost")
     return _tile(
-        "Language model", f"{money:,.2f}", f"{short(tokens)} tokens, {plural(calls, 'call')}", "cost"
-    )
-    return _tile(
         "Language model", f"{short(tokens)} tokens", f"{plural(calls, 'call')}; no price is set", "cost"
     )
 

@@ -86,7 +86,11 @@ def test_the_facts_are_what_was_recorded(shared_url: str) -> None:
     assert facts.audits == {("maths", 1): [Audit(10, 5.0, 1.0, 0.5)]}
     assert [each.decision.excerpt for each in facts.decisions][:2] == ["said 9", "said 8"]
     assert facts.events[0].action == "drift:watch"
-    assert "too weak" in render(facts)
+    assert maths.chief.change is not None
+    assert maths.chief.change.action == "promoted"  # an alarm alone changes no state
+    page = render(facts)
+    assert "too weak" in page
+    assert '<span class="value">0.75</span>' in page
 
 
 def test_what_was_before_is_left_out(shared_url: str) -> None:
