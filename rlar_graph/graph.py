@@ -197,14 +197,16 @@ def _in_branch(
 
     def run(state: AcquireState, *, runtime: Runtime[Context]) -> dict[str, Any]:
         engine = engine_of(runtime)
+        owner = state.get("owner")
+        if owner is None:
+            return _stepped(node(state, engine), state)
         try:
-            update = node(state, engine)
+            with engine.leases.working(state["family"], owner):
+                return _stepped(node(state, engine), state)
         except BaseException:
-            # Nothing goes on from here, and a claim that is kept alive would lock the family for good.
-            if "owner" in state:
-                engine.leases.drop(state["family"], state["owner"])
+            # Nothing goes on from here, and the family is free for the next run at once.
+            engine.leases.drop(state["family"], owner)
             raise
-        return {**update, "step": step_of(state, update)}
 
     return run
 
@@ -213,10 +215,13 @@ def _told(node: Callable[[AcquireState], Mapping[str, Any]]) -> Node[AcquireStat
     """Add to a node's update what a person reads of it."""
 
     def run(state: AcquireState, *, runtime: Runtime[Context]) -> dict[str, Any]:
-        update = node(state)
-        return {**update, "step": step_of(state, update)}
+        return _stepped(node(state), state)
 
     return run
+
+
+def _stepped(update: Mapping[str, Any], state: AcquireState) -> dict[str, Any]:
+    return {**update, "step": step_of(state, update)}
 
 
 graph = build_graph()

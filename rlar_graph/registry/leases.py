@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rlar_graph.errors import RegistryError
@@ -36,6 +39,7 @@ class Leases:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._held: dict[str, str] = {}
+        self._paused: dict[str, float] = {}
         self._wake = threading.Event()
         self._beating: threading.Thread | None = None
 
@@ -51,6 +55,7 @@ class Leases:
             return None
         with self._lock:
             self._held[family] = owner
+            self._paused.pop(family, None)
             if self._beating is None or not self._beating.is_alive():
                 self._wake.clear()
                 self._beating = threading.Thread(target=self._beat, name="rlar-leases", daemon=True)
@@ -62,7 +67,23 @@ class Leases:
         with self._lock:
             if self._held.get(family) == owner:
                 del self._held[family]
+                self._paused.pop(family, None)
         self._registry.release(family, owner)
+
+    @contextmanager
+    def working(self, family: str, owner: str) -> Iterator[None]:
+        """Keep a claim while this lasts, and let it run out when nothing follows within the time of a claim.
+
+        A run that is cancelled between two steps never gets to give its claim back.
+        """
+        with self._lock:
+            self._paused.pop(family, None)
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._held.get(family) == owner:
+                    self._paused[family] = time.monotonic()
 
     def close(self) -> None:
         """Give every claim back and stop renewing; may be called twice."""
@@ -77,13 +98,18 @@ class Leases:
 
     def _beat(self) -> None:
         while not self._wake.wait(self._seconds / BEATS):
+            now = time.monotonic()
             with self._lock:
                 held = list(self._held.items())
+                left = {family for family, since in self._paused.items() if now - since > self._seconds}
             for family, owner in held:
-                self._renew(family, owner)
+                self._beat_once(family, owner, given_up=family in left)
 
-    def _renew(self, family: str, owner: str) -> None:
+    def _beat_once(self, family: str, owner: str, *, given_up: bool) -> None:
         try:
+            if given_up:
+                self.drop(family, owner)
+                return
             kept = self._registry.renew(family, owner, self._seconds)
         except RegistryError as error:
             # A beat that fails is no loss yet: the next one comes before the claim runs out.

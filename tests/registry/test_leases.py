@@ -43,6 +43,26 @@ def test_a_lease_that_the_registrar_gave_back_is_not_renewed(shared_url: str) ->
         assert registry.claimed_by("f") == "other"
 
 
+def test_a_lease_whose_work_is_not_gone_on_with_is_given_back(shared_url: str) -> None:
+    with open_registry(shared_url) as registry:
+        leases = Leases(registry, 1.0)
+        owner = leases.take("f")
+        assert owner is not None
+        with leases.working("f", owner):
+            time.sleep(2.0)
+            assert registry.claimed_by("f") == owner
+        time.sleep(0.3)
+        with leases.working("f", owner):
+            time.sleep(1.5)
+            assert registry.claimed_by("f") == owner, "it was gone on with in time"
+        deadline = time.monotonic() + 10
+        while registry.claimed_by("f") is not None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert registry.claimed_by("f") is None
+        assert leases.take("f") not in (None, owner)
+        leases.close()
+
+
 def test_a_frozen_registry_gives_no_lease(shared_url: str) -> None:
     with open_registry(shared_url, frozen=True) as registry:
         assert Leases(registry).take("f") is None
