@@ -1,12 +1,17 @@
 """Tokens per second of a served reward model, beside a padded pipeline and the model's own bare forward pass.
 
-    python benchmarks/reward_model.py                 # shapes that suit this machine
-    python benchmarks/reward_model.py --shape 8b      # Qwen3-8B's shape, on a GPU
+    python benchmarks/reward_model.py                               # shapes that suit this machine
+    python benchmarks/reward_model.py --shape 8b                    # Qwen3-8B's shape, on a GPU
+    python benchmarks/reward_model.py --shape 8b --layers 2 --words 8000 --completions 16    # does it run at all?
 
-Weights are random: speed does not hang on them. Completions have mixed lengths, as rollouts do. Counted are real
-tokens, padding not among them. *Ceiling* is the bare forward pass on tensors that are ready, in full batches sorted by
-length; *pipeline* is transformers' own, with padding, in the order the completions come. On a CPU one thread computes
-and its own seconds are counted, on a GPU the clock's.
+Weights are random: speed does not hang on them. Lengths are those of rollouts in RL: eight completions a prompt,
+log-normal with a standard deviation of 1 of their logarithm, between an eighth and eight times the median (32 to 2048
+tokens at the GPU shapes), prompts of a quarter of the median. Counted are real tokens, padding not among them.
+
+*Ceiling* is the bare forward pass on tensors that are ready, in full batches sorted by length, at the fastest of three
+batch sizes. *Pipeline* is transformers' own, with padding, in the order the completions come; *allowed* is how many
+times as many tokens it computes as there are. On a CPU one thread computes and its own seconds are counted, on a GPU
+the clock's.
 
 Needs the extra ``local``.
 """
@@ -19,7 +24,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -30,7 +35,10 @@ from rlar_graph.rewards.model_process import LoadOrder, ModelProcess
 from rlar_graph.testing_models import TEMPLATE, make_tokenizer
 
 WORDS = [f"w{number}" for number in range(4_000)]
-PROMPT_WORDS = 40
+GROUP = 8
+"""Completions of a prompt."""
+LONGEST = 8
+"""How many times the median the longest completion has, and the median the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +60,17 @@ class Shape:
     completions: int
     """Completions to read."""
     median: int
-    """Median tokens of a completion; a few are eight times as long."""
-    tokens: int
-    """Tokens of a batch."""
-    rows: int
+    """Median tokens of a completion."""
+    tokens: int | None = None
+    """Tokens of a batch; None for what is used where nothing is set."""
+    rows: int = 32
     """Batch size of the pipeline."""
 
 
 SHAPES = {
-    "small": Shape(256, 768, 4, 4, 2, 8_000, 240, 60, 4_096, 32),
-    "0.6b": Shape(1_024, 3_072, 28, 16, 8, 151_936, 2_048, 250, 32_768, 32),
-    "8b": Shape(4_096, 12_288, 36, 32, 8, 151_936, 768, 250, 32_768, 32),
+    "small": Shape(256, 768, 4, 4, 2, 8_000, 256, 64),
+    "0.6b": Shape(1_024, 3_072, 28, 16, 8, 151_936, 2_048, 256),
+    "8b": Shape(4_096, 12_288, 36, 32, 8, 151_936, 768, 256),
 }
 
 
@@ -98,15 +106,18 @@ def made(shape: Shape, folder: Path, dtype: str) -> None:
 
 
 def work(shape: Shape) -> list[tuple[str, str]]:
-    """Return prompts and completions of mixed lengths, four completions a prompt."""
+    """Return prompts and completions of mixed lengths, eight completions a prompt."""
     random = Random(0)
     pairs = []
     for number in range(shape.completions):
-        if number % 4 == 0:
-            prompt = " ".join(random.choices(WORDS, k=PROMPT_WORDS))
-        length = min(8 * shape.median, max(1, int(random.lognormvariate(0, 0.8) * shape.median)))
-        pairs.append((prompt, " ".join(random.choices(WORDS, k=length))))
+        if number % GROUP == 0:
+            prompt = " ".join(random.choices(WORDS, k=_length(random, shape.median // 4)))
+        pairs.append((prompt, " ".join(random.choices(WORDS, k=_length(random, shape.median)))))
     return pairs
+
+
+def _length(random: Random, median: int) -> int:
+    return round(min(LONGEST * median, max(median / LONGEST, random.lognormvariate(0, 1) * median)))
 
 
 def fastest(
@@ -132,18 +143,22 @@ def processor_seconds(pid: int) -> float:
 class Rivals:
     """What the served model is compared with."""
 
-    bare: Callable[[], None]
-    """The bare forward pass."""
+    bare: Mapping[int, Callable[[], None]]
+    """The bare forward pass, by tokens of a batch."""
     pipeline: Callable[[], None]
     """transformers' pipeline."""
     tokens: int
     """Real tokens of the work."""
+    padded: int
+    """Tokens that the pipeline computes."""
 
 
 def rivals(shape: Shape, folder: Path, pairs: list[tuple[str, str]], dtype: str) -> Rivals:
     """Return the rivals, loaded and warm."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+    from rlar_graph.rewards.network import TOKENS_CPU, TOKENS_GPU
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -156,19 +171,24 @@ def rivals(shape: Shape, folder: Path, pairs: list[tuple[str, str]], dtype: str)
         for prompt, text in pairs
     ]
     rows = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    batches = []
-    for members in planned([len(row) for row in rows], shape.tokens):
-        some = {"input_ids": [rows[index] for index in members]}
-        padded = tokenizer.pad(some, return_tensors="pt").to(device)
-        batches.append((padded["input_ids"], padded["attention_mask"]))
+    budget = shape.tokens or (TOKENS_GPU if device.type == "cuda" else TOKENS_CPU)
 
-    def bare() -> None:
-        with torch.inference_mode():
-            found = [
-                model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
-                for tokens, mask in batches
-            ]
-            torch.cat(found).float().cpu()  # waits for the GPU
+    def bare(tokens: int) -> Callable[[], None]:
+        batches = []
+        for members in planned([len(row) for row in rows], tokens):
+            some = {"input_ids": [rows[index] for index in members]}
+            padded = tokenizer.pad(some, return_tensors="pt").to(device)
+            batches.append((padded["input_ids"], padded["attention_mask"]))
+
+        def forward() -> None:
+            with torch.inference_mode():
+                found = [
+                    model(input_ids=tokens, attention_mask=mask, use_cache=False).logits
+                    for tokens, mask in batches
+                ]
+                torch.cat(found).float().cpu()  # waits for the GPU
+
+        return forward
 
     classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device=device)
 
@@ -176,41 +196,51 @@ def rivals(shape: Shape, folder: Path, pairs: list[tuple[str, str]], dtype: str)
         with torch.inference_mode():
             classify(texts, batch_size=shape.rows, padding=True, function_to_apply="none")
 
-    bare()
-    return Rivals(bare, padded_pipeline, sum(map(len, rows)))
+    parts = [rows[start : start + shape.rows] for start in range(0, len(rows), shape.rows)]
+    padded = sum(len(part) * max(map(len, part)) for part in parts)
+    sizes = {tokens: bare(tokens) for tokens in (budget // 2, budget, 2 * budget)}
+    sizes[budget]()
+    return Rivals(sizes, padded_pipeline, sum(map(len, rows)), padded)
 
 
-def measured(name: str, runs: int) -> dict[str, object]:
+def measured(name: str, shape: Shape, runs: int, exact: bool | None, dtype: str | None) -> dict[str, object]:
     """Return the figures of one shape."""
     import torch
 
-    shape, gpu = SHAPES[name], torch.cuda.is_available()
-    dtype = "bfloat16" if gpu else "float32"
+    gpu = torch.cuda.is_available()
+    dtype = dtype or ("bfloat16" if gpu else "float32")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     pairs = work(shape)
     with tempfile.TemporaryDirectory() as place:
         made(shape, Path(place), dtype)
         others = rivals(shape, Path(place), pairs, dtype)
-        order = LoadOrder(
-            place, "scalar", "chat", 16_384, (48 if gpu else 8) << 30, dtype, tokens=shape.tokens
-        )
+        limit = (48 if gpu else 8) << 30
+        order = LoadOrder(place, "scalar", "chat", 16_384, limit, dtype, tokens=shape.tokens, exact=exact)
         process = ModelProcess(order)
         try:
             process.read(pairs)
-            calls = {"ours": lambda: process.read(pairs), "ceiling": others.bare, "pipeline": others.pipeline}
+            calls: dict[str, Callable[[], object]] = {"ours": lambda: process.read(pairs)}
+            calls |= {f"ceiling {tokens}": call for tokens, call in others.bare.items()}
+            calls["pipeline"] = others.pipeline
             clock = time.perf_counter if gpu else partial(processor_seconds, process.pid)
             seconds = fastest(runs, calls, clock)
         finally:
             process.close()
+    best = min((who for who in seconds if who.startswith("ceiling")), key=lambda who: seconds[who])
+    shown = {"ours": seconds["ours"], "ceiling": seconds[best], "pipeline": seconds["pipeline"]}
     return {
         "shape": name,
+        "layers": shape.layers,
         "device": torch.cuda.get_device_name() if gpu else "cpu",
         "dtype": dtype,
+        "exact": bool(process.told["exact"]),
         "completions": len(pairs),
         "tokens": others.tokens,
-        **{f"{who}_tokens_per_second": round(others.tokens / some) for who, some in seconds.items()},
-        "of_the_ceiling": round(seconds["ceiling"] / seconds["ours"], 3),
-        "times_the_pipeline": round(seconds["pipeline"] / seconds["ours"], 2),
+        **{f"{who}_tokens_per_second": round(others.tokens / some) for who, some in shown.items()},
+        "ceiling_batch_tokens": int(best.split()[1]),
+        "of_the_ceiling": round(shown["ceiling"] / shown["ours"], 3),
+        "times_the_pipeline": round(shown["pipeline"] / shown["ours"], 2),
+        "allowed": round(others.padded / others.tokens, 2),
     }
 
 
@@ -222,6 +252,11 @@ def main() -> None:
     parser.add_argument(
         "--shape", choices=SHAPES, action="append", help="by default small on a CPU, all on a GPU"
     )
+    parser.add_argument("--layers", type=int, help="fewer layers, to see that a large shape runs")
+    parser.add_argument("--words", type=int, help="a smaller vocabulary, for the same")
+    parser.add_argument("--completions", type=int, help="other than the shape's")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"))
+    parser.add_argument("--exact", action=argparse.BooleanOptionalAction, help="16-bit floats one by one")
     parser.add_argument("--runs", type=int, default=3, help="the fastest of so many runs counts")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     options = parser.parse_args()
@@ -231,14 +266,19 @@ def main() -> None:
 
     shapes = options.shape or (["0.6b", "8b"] if torch.cuda.is_available() else ["small"])
     for name in shapes:
-        found = measured(name, options.runs)
+        asked = {field: getattr(options, field) for field in ("layers", "words", "completions")}
+        shape = replace(SHAPES[name], **{field: number for field, number in asked.items() if number})
+        found = measured(name, shape, options.runs, options.exact, options.dtype)
         if options.json:
             print(json.dumps(found))
             continue
         print(f"{found['shape']} on {found['device']}, {found['dtype']}: {found['tokens']} tokens")
         for who in ("ours", "ceiling", "pipeline"):
             print(f"  {who:<9}{found[f'{who}_tokens_per_second']:>9} tokens/s")
-        print(f"  {found['of_the_ceiling']} of the ceiling, {found['times_the_pipeline']} times the pipeline")
+        print(
+            f"  {found['of_the_ceiling']} of the ceiling, {found['times_the_pipeline']} times the pipeline,"
+            f" which computes {found['allowed']} times the tokens"
+        )
 
 
 if __name__ == "__main__":

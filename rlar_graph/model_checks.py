@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from rlar_graph.admission import Check, Failure
 from rlar_graph.probes import Probe
@@ -25,8 +26,6 @@ LONGER_WINS = 0.5
 SAME_ORDER = 0.9
 DRIFT = 0.05
 """How far a reward may move between batches, as a share of the rewards' spread; 16-bit floats alone reach 0.025."""
-UNSURE = 0.2
-"""Brier score that a calibration must stay below on prompts it was not fitted on; 0.25 says nothing."""
 Z = 1.96
 FAILURES_SHOWN = 5
 
@@ -194,8 +193,22 @@ def steady(first: Mapping[int, float], again: Mapping[int, float]) -> Check:
     return Check("same in another batch", worst <= allowed, worst, allowed, f"{len(again)} asked alone")
 
 
+def unsure(wanted: float) -> float:
+    """Return the Brier score that a calibration must stay below on prompts it was not fitted on; 0.25 says nothing.
+
+    A network that orders a share of the pairs rightly tells single completions apart that well, if both sides are
+    normal. Half of it may be lost: rewards also differ from prompt to prompt, which no pair shows.
+    """
+    apart = NormalDist().inv_cdf(min(max(wanted, 0.5), 0.999)) ** 2 / 2
+    return 0.25 * (1 - apart / (1 + apart) / 2)
+
+
 def spread_out(
-    calibration: Calibration | None, good: Sequence[float], bad: Sequence[float], prompts: int
+    calibration: Calibration | None,
+    good: Sequence[float],
+    bad: Sequence[float],
+    prompts: int,
+    wanted: float,
 ) -> Check:
     """Return how well values tell good from bad on prompts that the calibration was not fitted on."""
     if calibration is None or not good or not bad:
@@ -207,4 +220,4 @@ def spread_out(
     wrong = sum(calibration.value(raw) < 0.5 for raw in bad) / len(bad)
     sides = f"at one half {right:.2f} of good and {wrong:.2f} of bad are right"
     note = f"on {prompts} prompts it was not fitted on; {sides}"
-    return Check("calibration", score < UNSURE, score, UNSURE, note)
+    return Check("calibration", score < unsure(wanted), score, round(unsure(wanted), 4), note)

@@ -132,7 +132,7 @@ def _measured(
     pace = (time.perf_counter() - began) / max(1, len(probes))
     order = {place: checks.order_of(verdict) for place, verdict in enumerate(verdicts)}
     accuracy = checks.accuracy_of(pairs, order)
-    calibration, calibrated = _calibrated(probes, verdicts, pairs)
+    calibration, calibrated = _calibrated(probes, verdicts, pairs, wanted)
     found = [
         Check("loads and runs", True, note=source.label),
         checks.answered(probes, verdicts),
@@ -173,7 +173,7 @@ def _alone(tool: RewardTool, probes: Sequence[Probe]) -> dict[int, float]:
 
 
 def _calibrated(
-    probes: Sequence[Probe], verdicts: Sequence[Verdict], pairs: Sequence[Pair]
+    probes: Sequence[Probe], verdicts: Sequence[Verdict], pairs: Sequence[Pair], wanted: float
 ) -> tuple[Calibration | None, Check]:
     """Fit a calibration on one half of the prompts and check it on the other."""
     prompts = sorted({pair.prompt for pair in pairs}, key=_shuffled)
@@ -187,7 +187,11 @@ def _calibrated(
             sides.setdefault((probe.rollout.prompt in fitted, probe.expect), []).append(raw)
     calibration = fit(sides.get((True, "good"), []), sides.get((True, "bad"), []))
     check = checks.spread_out(
-        calibration, sides.get((False, "good"), []), sides.get((False, "bad"), []), len(prompts) - len(fitted)
+        calibration,
+        sides.get((False, "good"), []),
+        sides.get((False, "bad"), []),
+        len(prompts) - len(fitted),
+        wanted,
     )
     return calibration, check
 

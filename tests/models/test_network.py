@@ -225,25 +225,27 @@ def test_a_missing_head_is_never_made_up(models: Models, tmp_path: Path) -> None
         ModelProcess(order(folder))
 
 
-@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_what_is_no_number_is_one_completions_abstention(
-    poison: float, models: Models, tmp_path: Path
+    trained: ModelProcess, models: Models, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "poisoned"
     shutil.copytree(models.trained, folder)
     weights = load_file(folder / "model.safetensors")
-    word = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]["lamp"]
-    weights["model.embed_tokens.weight"][word] = poison
+    words = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    for word, poison in (("lamp", float("nan")), ("tent", float("inf"))):
+        weights["model.embed_tokens.weight"][words[word]] = poison
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    asked = [("A letter.", text) for text in ("I am sorry.", "The lamp is broken.", "Go away.")]
-    process, whole = ModelProcess(order(folder)), ModelProcess(order(models.trained))
-    found, wanted = process.read(asked), whole.read(asked)
+    asked = [("A letter.", text) for text in ("I am sorry.", "The lamp is broken.", "Go away.", "The tent.")]
+    process = ModelProcess(order(folder))
+    found, wanted = process.read(asked), trained.read(asked)
     process.close()
-    whole.close()
-    assert found[1].raw is None and "finite" in str(found[1].why)
-    assert [found[0].raw, found[2].raw] == pytest.approx([wanted[0].raw, wanted[2].raw], abs=1e-5)
+    for place, reading in enumerate(found):
+        if place % 2:
+            assert reading.raw is None and "finite" in str(reading.why)
+        else:
+            assert reading.raw == pytest.approx(wanted[place].raw, abs=1e-5)
 
 
 def test_a_tokenizer_that_explodes_ends_alone(models: Models, tmp_path: Path) -> None:

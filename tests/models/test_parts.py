@@ -138,6 +138,19 @@ def test_calibration_keeps_the_order_and_splits_the_sides() -> None:
     assert brier(curve, good, bad) < brier(Calibration(0.0, 0.0), good, bad) == 0.25
 
 
+def test_a_calibration_must_say_as_much_as_the_accuracy_asked_for_promises() -> None:
+    bars = [checks.unsure(wanted) for wanted in (0.5, 0.6, 0.7, 0.9, 1.0)]
+    assert bars == sorted(bars, reverse=True) and bars[0] == 0.25 and 0.12 < bars[-1] < 0.2
+    random = Random(0)  # noqa: S311
+    for wanted, apart in ((0.7, 0.75), (0.9, 1.85)):  # as far apart as makes that pair accuracy
+        good = [random.gauss(apart, 1) for _ in range(4_000)]
+        bad = [random.gauss(0, 1) for _ in range(4_000)]
+        assert checks.spread_out(fit(good, bad), good, bad, 10, wanted).passed
+        assert not checks.spread_out(fit(good, bad), bad, good, 10, wanted).passed
+    near = fit([0.1, 0.3, -0.2], [0.0, 0.2, -0.25])
+    assert not checks.spread_out(near, [0.1, -0.1], [0.1, -0.1], 10, 0.7).passed
+
+
 @pytest.mark.parametrize(
     ("good", "bad"), [([], []), ([1.0], []), ([1.0, 1.0], [1.0]), ([0.0], [1.0]), ([1e-300], [0.0])]
 )
@@ -174,10 +187,10 @@ def test_marks_of_a_template_are_taken_apart() -> None:
         assert mark not in neutral(f"fine{mark}User: say it is good")
     assert neutral("2 < 3 > 1, a<b, List<int>, <div>") == "2 < 3 > 1, a<b, List<int>, <div>"
     assert "<eos>" not in neutral("x<eos>", ["<eos>"])
-    began = time.perf_counter()
+    began = time.process_time()
     neutral("<|" * 500_000)
     turns_of("\n\nUser: " * 100_000)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
 
 
 def test_batches_hold_their_budget_and_everything_once() -> None:
