@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -23,13 +24,16 @@ import pytest
 
 from rlar_graph import AgentReward, Settings
 from rlar_graph.cli.report import since_from
+from rlar_graph.engine import Engine
 from rlar_graph.errors import InputError, MigrationError
+from rlar_graph.recorder import OTHER, REASONS_KEPT
 from rlar_graph.registry import Spend, open_registry
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.migrations import MIGRATIONS, _apply
 from rlar_graph.report import gather, render
 from rlar_graph.report.facts import Facts
 from rlar_graph.report.health import signs
+from rlar_graph.types import Rollout, Score
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SUMS = [f"What is {number} + 1?" for number in range(8)]
@@ -75,6 +79,20 @@ def test_the_page_says_so(trained: Path) -> None:
     assert "0.125 → 1.000" in page
     assert "no tool serves open/text/none/und" in page
     assert "2 of 98 completions have none" in page
+
+
+def test_reasons_are_kinds_and_there_are_not_too_many(settings: Settings) -> None:
+    limited = settings.model_copy(update={"max_completion_chars": 10})
+    with Engine(limited) as engine:
+        rollout = Rollout("What is 2 + 2?", tuple("4" * (20 + number) for number in range(5)), reference="4")
+        engine.score(engine.plan([rollout]))
+        plan = engine.plan([Rollout("What is 3 + 3?", ("6",) * 300, reference="6")])
+        said = [f"no {chr(97 + number // 26)}{chr(97 + number % 26)}" for number in range(300)]
+        engine.recorder.record(plan, [[Score(None, abstained=reason) for reason in said]], [])
+    reasons = gather(limited.registry_url).outcomes.reasons()
+    assert reasons["the completion has # characters and the limit is # (max_completion_chars)"] == 5
+    assert len(reasons) == REASONS_KEPT + 1
+    assert reasons[OTHER] == 300 - (REASONS_KEPT - 1)
 
 
 def test_the_command_writes_a_page_or_json(trained: Path, tmp_path: Path) -> None:
@@ -136,6 +154,31 @@ def test_reading_changes_nothing_while_a_run_writes(trained: Path) -> None:
     running.execute("ROLLBACK")
     running.close()
     assert hashlib.sha256(trained.read_bytes()).hexdigest() == digest
+
+
+ARCHIVED = """
+import os, sys
+from rlar_graph.report import gather
+kept, archived = sys.argv[1:]
+gather(kept)  # imports all there is, before this process may read less than now
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+print(gather(archived).completions)
+"""
+
+
+def test_a_registry_that_cannot_be_written_is_read(trained: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "rlar.db"
+        shutil.copy(trained, copy)
+        copy.chmod(0o444)
+        Path(folder).chmod(0o555)
+        command = [sys.executable, "-c", ARCHIVED, f"sqlite:///{trained}", f"sqlite:///{copy}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        found = [path.name for path in Path(folder).iterdir()]
+        Path(folder).chmod(0o755)
+    assert done.stdout == "98\n", done.stderr
+    assert found == ["rlar.db"]
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -379,12 +422,12 @@ def test_a_large_registry_is_told_fast_and_in_bounds(tmp_path: Path) -> None:
         decisions = [(n, at, "s", "h", None, None, n % 200 + 1, 1.0, None, "x" * 500) for n in range(20_000)]
         database.executemany("INSERT INTO rlar_decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", decisions)
     database.close()
-    started = datetime.now(UTC)
+    started = time.process_time()  # what else the machine does is no fault of the report
     facts = facts_of(path)
     page = render(facts)
-    seconds = (datetime.now(UTC) - started).total_seconds()
+    seconds = time.process_time() - started
     assert facts.completions == 1_000_000
-    assert seconds < 6.0
+    assert seconds < 4.0
     assert len(page) < 2_500_000
     assert "and 188 more tools" in page
 

@@ -146,7 +146,8 @@ def heading(facts: Facts) -> Markup:
     if facts.since is None:
         period = "everything it keeps"
     else:
-        period = f"since {moment(facts.since)} UTC ({ago(facts.since, facts.at)})"
+        back = ago(facts.since, facts.at)
+        period = f"since {moment(facts.since)} UTC ({back}; tools' counters and cost by whole days)"
     return tag(
         "header",
         tag("h1", "Reward report"),

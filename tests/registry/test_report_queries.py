@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.errors import RegistryError
 from rlar_graph.registry import Attempt, Audit, Decision, Outcome, Provenance, Spend, Usage, open_registry
+from rlar_graph.registry.database import Database
 from rlar_graph.registry.readonly import ReadOnlyDatabase, look
+from rlar_graph.registry.tables import outcomes, rewards
 from rlar_graph.report import gather, render
 from rlar_graph.rewards.base import ToolSpec
 
@@ -91,6 +94,20 @@ def test_the_facts_are_what_was_recorded(shared_url: str) -> None:
     page = render(facts)
     assert "too weak" in page
     assert '<span class="value">0.75</span>' in page
+
+
+def test_rewards_and_outcomes_are_kept_for_a_time_only(shared_url: str) -> None:
+    fill(shared_url)
+    database = Database(shared_url)
+    with database.writing() as connection:
+        connection.execute(sa.update(rewards).values(minute="2020-01-01T00:00"))
+        connection.execute(sa.update(outcomes).values(slot="2020-01-01T00:00"))
+    database.close()
+    assert gather(shared_url).outcomes.completions == 130
+    with open_registry(shared_url) as registry:
+        registry.record([Usage("maths", 1, 1)], outcomes=[Outcome("s/a", "maths", None, 1)])
+    facts = gather(shared_url)
+    assert (facts.outcomes.completions, facts.curves and facts.curves.all_tools.completions) == (1, 1)
 
 
 def test_what_was_before_is_left_out(shared_url: str) -> None:
