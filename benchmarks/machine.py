@@ -183,7 +183,7 @@ def compare(processes: int, seconds: float, rounds: int) -> None:
             start = {"start_s": round(trainers[engine].start_seconds, 2)}
             print(json.dumps({"processes": processes, "engine": engine, **start}), flush=True)
         for style in STYLES:
-            for engine, trainer in trainers.items():
+            for trainer in trainers.values():
                 trainer.run(style, 1.0)
             figures: dict[str, list[tuple[float, int, float, float]]] = {engine: [] for engine in trainers}
             for _ in range(rounds):

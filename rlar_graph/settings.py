@@ -149,6 +149,9 @@ class Settings(BaseSettings):
     reward_model_device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="Where reward models run."
     )
+    ray_gpus: float | None = Field(
+        default=None, ge=0, description="GPUs of one replica on a Ray cluster; by default one if it has any."
+    )
     reward_model_replicas: int = Field(
         default=0, ge=0, le=1024, description="Replicas of a reward model on a Ray cluster; 0 runs it here."
     )
@@ -216,9 +219,9 @@ class Settings(BaseSettings):
         default=None, description="What requests to the server must carry; none serves this machine only."
     )
     engine: str = Field(
-        default="own",
-        pattern="^(own|machine)$",
-        description="Engine behind trainers' adapters: one per process, or one that processes of a machine share.",
+        default="auto",
+        pattern="^(auto|own|machine)$",
+        description="Engine behind adapters: one that the processes of a machine share, where it can be; own; machine.",
     )
     engine_grace_seconds: float = Field(
         default=2.0, ge=0, le=86_400, description="How long a shared engine outlives its last user."

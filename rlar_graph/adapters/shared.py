@@ -1,9 +1,10 @@
 """The one internal call behind every adapter: rollouts in, scores out, by the engine of this process or its machine.
 
 Trainers call from thread pools, event loops and forked or spawned children, and give an adapter nothing but its
-dotted name. So each process has one line for a registry, opened at the first call. By default it leads to an engine
-that the processes of the machine share (:mod:`rlar_graph.machine`); with ``RLAR_ENGINE=own``, to a reward function of
-the process's own, before which calls are gathered into batches (:mod:`rlar_graph.microbatch`).
+dotted name. So each process has one line for a registry, opened at the first call. It leads to an engine that the
+processes of the machine share (:mod:`rlar_graph.machine`); with ``RLAR_ENGINE=own``, or where there is no folder to
+meet in, to a reward function of the process's own, before which calls are gathered into batches
+(:mod:`rlar_graph.microbatch`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from rlar_graph.errors import RlarError, SettingsError
+from rlar_graph.errors import EngineError, RlarError, SettingsError
 from rlar_graph.machine.client import MachineEngine
+from rlar_graph.machine.rendezvous import open_folder
 from rlar_graph.microbatch import Microbatch, Rows
 from rlar_graph.reward import AgentReward
 from rlar_graph.settings import Settings
@@ -98,11 +100,20 @@ def opened(registry_url: str | None = None) -> Opened:
 
 
 def _opened_with(settings: Settings) -> Opened:
-    if settings.engine == "machine":
+    if settings.engine == "machine" or (settings.engine == "auto" and _can_meet()):
         client = MachineEngine(settings)
         return Opened(settings, client, client.close)
     own = SharedReward(AgentReward(settings))
     return Opened(settings, own.line, own.close)
+
+
+def _can_meet() -> bool:
+    try:
+        with open_folder():
+            return True
+    except EngineError as error:
+        log.warning("this process scores with an engine of its own: %s", error)
+        return False
 
 
 def close_all() -> None:

@@ -16,6 +16,8 @@ from rlar_graph.machine.rendezvous import Mark
 OUT_BYTES = 16 << 20
 """Bytes that wait to be sent, after which no more are taken."""
 RECEIVE_BYTES = 1 << 18
+START_SECONDS = 30.0
+"""How long an engine may take to its first word, if it may be silent for less: it may have to be started."""
 
 
 class Gone(Exception):
@@ -69,7 +71,8 @@ class Link:
         poll = select.poll()
         poll.register(bell, select.POLLIN)
         poll.register(self._socket, select.POLLIN | (select.POLLOUT if self._out else 0))
-        left = self._heard + self._silent_seconds - time.monotonic()
+        patience = self._silent_seconds if self._greeted else max(START_SECONDS, self._silent_seconds)
+        left = self._heard + patience - time.monotonic()
         events = dict(poll.poll(max(0.0, left) * 1000 if due else None))
         if not due:  # who is asked nothing owes no word
             self._heard = time.monotonic()
@@ -83,8 +86,8 @@ class Link:
                 came = self._receive()
         except OSError as error:
             raise Gone(f"ended: {error.strerror or error}") from error
-        if due and not came and time.monotonic() - self._heard > self._silent_seconds:
-            raise Gone(f"said nothing for {self._silent_seconds:g} s", silent=True)
+        if due and not came and time.monotonic() - self._heard > patience:
+            raise Gone(f"said nothing for {patience:g} s", silent=True)
         return came
 
     def close(self) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rlar_graph.adapters.shared import close_all
+from tests.machine import trouble
+from tests.machine.conftest import Place
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,15 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _registry(registry_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLAR_REGISTRY_URL", registry_url)
+
+
+@pytest.fixture
+def machine(registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """The adapters share an engine with whoever else meets in the test's folder."""
+    close_all()
+    for name, value in {**trouble.SETTINGS, "XDG_RUNTIME_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    place = Place(tmp_path, registry_url)
+    yield place
+    close_all()
+    place.end()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlar_graph.adapters.shared import close_all
+from tests.machine import trouble
+from tests.machine.conftest import Place
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,3 +38,15 @@ def broken_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("RLAR_REGISTRY_URL", "sqlite:////proc/nowhere/rlar.db")
     yield
     close_all()
+
+
+@pytest.fixture
+def machine(registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """The adapters share an engine with whoever else meets in the test's folder."""
+    close_all()
+    for name, value in {**trouble.SETTINGS, "XDG_RUNTIME_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    place = Place(tmp_path, registry_url)
+    yield place
+    close_all()
+    place.end()
