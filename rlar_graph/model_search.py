@@ -249,5 +249,6 @@ def _template_of(repo: str, hub: Hub) -> str | Fault:
 
 
 def nothing_to_run(settings: Settings) -> bool:
-    """Say whether there is neither a server nor torch: then no search is worth its time."""
-    return settings.rm_server_url is None and not can_run_here()
+    """Say whether there is neither a server nor a cluster nor torch: then no search is worth its time."""
+    elsewhere = settings.rm_server_url is not None or settings.reward_model_replicas > 0
+    return not elsewhere and not can_run_here()

@@ -44,6 +44,11 @@ def node_id() -> str:
     return str(ray_module().get_runtime_context().get_node_id())
 
 
+def cluster_gpus() -> float:
+    """Return how many GPUs the cluster has, free or not."""
+    return float(ray_module().cluster_resources().get("GPU", 0.0))
+
+
 def join(address: str = "auto") -> None:
     """Join a cluster, unless this process has joined one.
 

@@ -10,13 +10,27 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rlar_graph.errors import ToolError
-from rlar_graph.rewards.model_process import ModelGone, ModelProcess
+from rlar_graph.rewards.model_process import ModelGone
+from rlar_graph.rewards.reading import Reader
 
 if TYPE_CHECKING:
     from rlar_graph.resources import Resources
+
+
+class Loaded(Reader, Protocol):
+    """A network that is loaded: in a process here, or as replicas on a cluster."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still be used."""
+        ...
+
+    def close(self) -> None:
+        """End it; may be called twice."""
+        ...
 
 
 class _Place:
@@ -25,7 +39,7 @@ class _Place:
     def __init__(self, size: int) -> None:
         self.size = size
         self.users = 0
-        self.process: ModelProcess | None = None
+        self.process: Loaded | None = None
         self.loading = threading.Lock()
 
 
@@ -49,7 +63,7 @@ class ModelPool:
             return tuple(key for key, place in self._places.items() if place.process is not None)
 
     @contextmanager
-    def using(self, key: str, size: int, load: Callable[[], ModelProcess]) -> Iterator[ModelProcess]:
+    def using(self, key: str, size: int, load: Callable[[], Loaded]) -> Iterator[Loaded]:
         """Give a network to use, loaded if need be.
 
         Args:

@@ -43,7 +43,9 @@ def bytes_per_weight(settings: Settings) -> int:
 
 
 def size_of(source: ModelSource, settings: Settings) -> int:
-    """Return the bytes a network takes; on a CPU its weights may become twice as wide."""
+    """Return the bytes a network takes here; on a CPU its weights may become twice as wide."""
+    if settings.reward_model_replicas:
+        return 0
     wider = 1 if on_gpu(settings) or source.dtype in ("bfloat16", "float16") else 2
     return int(source.weight_bytes * wider * SLACK)
 

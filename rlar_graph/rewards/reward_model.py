@@ -17,7 +17,7 @@ from rlar_graph.hardware import network_bytes
 from rlar_graph.resources import Resources
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.degenerate import degeneracy
-from rlar_graph.rewards.model_pool import pool_of
+from rlar_graph.rewards.model_pool import Loaded, pool_of
 from rlar_graph.rewards.model_process import ModelGone
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.model_store import NO_TORCH, can_run_here, load, size_of
@@ -94,14 +94,21 @@ class RewardModel:
     def _read_here(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
         settings, source = self._settings, self.source
         pool = pool_of(self._resources, lambda: network_bytes(settings.reward_model_memory_mb))
-        with pool.using(source.network, size_of(source, settings), lambda: load(source, settings)) as process:
-            return process.read(pairs)
+        with pool.using(source.network, size_of(source, settings), self._loaded) as network:
+            return network.read(pairs)
+
+    def _loaded(self) -> Loaded:
+        if not self._settings.reward_model_replicas:
+            return load(self.source, self._settings)
+        from rlar_graph.rewards.ray_models import RayModel
+
+        return RayModel(self.source, self._settings)
 
     def _connected(self) -> PoolingServer | None:
         """Return the server that runs the model, or None where it runs here."""
         source, settings = self.source, self._settings
         if source.server is None:
-            if not can_run_here():
+            if not settings.reward_model_replicas and not can_run_here():
                 raise ToolError(NO_TORCH)
             return None
         if settings.rm_server_url is None:

@@ -234,10 +234,10 @@ def test_what_is_no_number_is_one_completions_abstention(
     shutil.copytree(models.trained, folder)
     weights = load_file(folder / "model.safetensors")
     words = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-    for word, poison in (("lamp", float("nan")), ("tent", float("inf"))):
+    for word, poison in (("lamp", float("nan")), ("chair", float("inf"))):
         weights["model.embed_tokens.weight"][words[word]] = poison
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    asked = [("A letter.", text) for text in ("I am sorry.", "The lamp is broken.", "Go away.", "The tent.")]
+    asked = [("A letter.", text) for text in ("I am sorry.", "The lamp is broken.", "Go away.", "The chair.")]
     process = ModelProcess(order(folder))
     found, wanted = process.read(asked), trained.read(asked)
     process.close()
@@ -354,7 +354,8 @@ def _tool(hub: LocalHub, folder: Path) -> tuple[RewardModel, Resources]:
 def _processes(resources: Resources) -> list[ModelProcess]:
     from rlar_graph.rewards.model_pool import _POOLS
 
-    return [place.process for place in _POOLS[resources]._places.values() if place.process is not None]
+    loaded = [place.process for place in _POOLS[resources]._places.values()]
+    return [process for process in loaded if isinstance(process, ModelProcess)]
 
 
 class Stand:
