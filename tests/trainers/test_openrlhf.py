@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.machine.conftest import Place
+from tests.machine.trouble import ENDLESS, LABEL, SLOW, TASK, forbid, killing, stopping
+
 pytest.importorskip("openrlhf")
 
 ASKED = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -134,4 +137,42 @@ def test_a_dead_engine_is_a_flagged_neutral_reward_not_none(python_file: str, br
 
 def test_a_dead_server_is_none_after_five_tries() -> None:
     output = _execute("http://127.0.0.1:9/get_reward", "What is 2 + 2?", "4", "4")
+    assert output["reward"] is None
+
+
+def _program(endpoint: str, completion: str) -> tuple[float, float]:
+    output = _execute(endpoint, TASK, completion, LABEL)
+    return _number(output["reward"]), _number(output["extra_logs"]["rlar_abstain"])
+
+
+def test_an_engine_killed_in_mid_batch_costs_no_reward(python_file: str, machine: Place) -> None:
+    with killing(machine):
+        assert _program(python_file, SLOW) == (1.0, 0.0)
+    with killing(machine, 2):
+        assert _program(python_file, SLOW) == (0.5, 1.0)
+
+
+def test_an_engine_that_says_nothing_is_replaced_or_not_waited_for(
+    python_file: str, machine: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stopping(machine):
+        assert _program(python_file, SLOW) == (1.0, 0.0)
+    monkeypatch.setattr("rlar_graph.adapters.openrlhf.SECONDS", 0.5)
+    with stopping(machine):
+        assert _program(python_file, SLOW) == (0.5, 1.0)
+
+
+def test_an_engine_that_cannot_be_had_is_a_flagged_neutral_reward(python_file: str, machine: Place) -> None:
+    forbid(machine)
+    assert _program(python_file, SLOW) == (0.5, 1.0)
+
+
+def test_an_endless_program_is_wrong(python_file: str, server: str, machine: Place) -> None:
+    assert _program(python_file, ENDLESS) == (0.0, 0.0)
+    assert _program(server, ENDLESS) == (0.0, 0.0)
+
+
+def test_a_server_that_does_not_answer_is_none_after_its_time(server: str) -> None:
+    """OpenRLHF's own 180 s are not waited for: the server's engine is what is asked here."""
+    output = _execute(server.replace("get_reward", "nowhere"), TASK, SLOW, LABEL)
     assert output["reward"] is None

@@ -3,46 +3,144 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from rlar_graph.errors import EngineError, RegistryError
+from tests.machine.conftest import Place
+from tests.machine.trouble import ENDLESS, LABEL, SLOW, TASK, TESTS, forbid, killing, stopping
+
 QUESTION, POEM = "What is 2 + 2?", "Write a poem."
 
 
-def test_ms_swift() -> None:
+def _swift(*asked: tuple[str, str, dict[str, Any]]) -> list[float]:
+    """Have ms-swift score (prompt, completion, further columns)."""
     algorithm = pytest.importorskip("swift.rl_core.grpo_algorithm", exc_type=ImportError)
     import torch
     from swift.rl_core.data import GRPOSample
 
     from rlar_graph.adapters.swift import RlarORM
 
-    def sample(question: str, answer: str, solution: str | None) -> Any:
+    def sample(question: str, answer: str, columns: dict[str, Any]) -> Any:
         messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return GRPOSample.from_row({"messages": messages, "solution": solution})
+        return GRPOSample.from_row({"messages": messages, **columns})
 
-    samples = [sample(QUESTION, "4", "4"), sample(QUESTION, "5", "4"), sample(POEM, "Rain falls.", None)]
+    samples = [sample(*each) for each in asked]
     rewards = algorithm.compute_rewards_per_func(samples, [RlarORM()], [None], torch.device("cpu"))
-    assert rewards[:, 0].tolist() == [1.0, 0.0, 0.5]
+    values: list[float] = rewards[:, 0].tolist()
+    return values
 
 
-def test_areal() -> None:
+def _areal(*asked: tuple[str, str, dict[str, Any]]) -> list[float]:
+    """Have AReaL score (prompt, completion, further columns) in its pool of processes."""
     api = pytest.importorskip("areal.api.reward_api", exc_type=ImportError)
     from rlar_graph.adapters.areal import reward
 
     async def ask() -> list[float]:
         wrapper = api.AsyncRewardWrapper(reward, max_workers=1)
-        asked = [(QUESTION, "The answer is 4."), (QUESTION, "The answer is 5."), (POEM, "Rain falls.")]
-        return [await wrapper(*pair, [1], [2], answer=None if pair[0] == POEM else "4") for pair in asked]
+        return [await wrapper(prompt, text, [1], [2], **columns) for prompt, text, columns in asked]
 
-    assert asyncio.run(ask()) == [1.0, 0.0, 0.5]
+    return asyncio.run(ask())
+
+
+def _skyrl(*asked: tuple[str, str, dict[str, Any]]) -> list[float]:
+    """Have SkyRL score (prompt, completion, further columns)."""
+    gym = pytest.importorskip("skyrl_gym", exc_type=ImportError)
+    gym.register(id="rlar", entry_point="rlar_graph.adapters.skyrl:rlar_env")
+    rewards = []
+    for prompt, text, columns in asked:
+        env = gym.make("rlar", env_config={}, extras=columns)
+        env.init([{"role": "user", "content": prompt}])
+        output = env.step(text)
+        assert output["done"] is True
+        assert env.get_metrics() == {"rlar_abstain": float(output["metadata"]["rlar_abstained"] is not None)}
+        rewards.append(output["reward"])
+    return rewards
+
+
+def test_ms_swift() -> None:
+    asked = [(QUESTION, "4", {"solution": "4"}), (QUESTION, "5", {"solution": "4"})]
+    assert _swift(*asked, (POEM, "Rain falls.", {"solution": None})) == [1.0, 0.0, 0.5]
+
+
+def test_areal() -> None:
+    asked = [(QUESTION, f"The answer is {n}.", {"answer": "4"}) for n in (4, 5)]
+    assert _areal(*asked, (POEM, "Rain falls.", {"answer": None})) == [1.0, 0.0, 0.5]
 
 
 def test_skyrl() -> None:
-    gym = pytest.importorskip("skyrl_gym", exc_type=ImportError)
-    gym.register(id="rlar", entry_point="rlar_graph.adapters.skyrl:rlar_env")
-    env = gym.make("rlar", env_config={}, extras={"reward_spec": {"ground_truth": "4"}})
-    env.init([{"role": "user", "content": QUESTION}])
-    output = env.step("The answer is 4.")
-    assert (output["reward"], output["done"]) == (1.0, True)
-    assert env.get_metrics() == {"rlar_abstain": 0.0}
+    truth = {"reward_spec": {"ground_truth": "4"}}
+    assert _skyrl((QUESTION, "The answer is 4.", truth), (POEM, "Rain falls.", {})) == [1.0, 0.5]
+
+
+def _swift_program(completion: str) -> float:
+    return _swift((TASK, completion, {"tests": TESTS}))[0]
+
+
+def _areal_program(completion: str) -> float:
+    return _areal((TASK, completion, {"tests": TESTS}))[0]
+
+
+def _skyrl_program(completion: str) -> float:
+    return _skyrl((TASK, completion, {"reward_spec": {"ground_truth": LABEL}}))[0]
+
+
+Program = Callable[[str], float]
+every_trainer = pytest.mark.parametrize(
+    "program", [_swift_program, _areal_program, _skyrl_program], ids=["swift", "areal", "skyrl"]
+)
+
+
+@every_trainer
+def test_an_engine_killed_in_mid_batch_costs_no_reward(program: Program, machine: Place) -> None:
+    program(ENDLESS.replace("while True:\n        pass", "return 2"))  # AReaL's pool starts beforehand
+    with killing(machine):
+        assert program(SLOW) == 1.0
+
+
+@every_trainer
+def test_an_engine_killed_twice_is_no_judgement(program: Program, machine: Place) -> None:
+    program(ENDLESS.replace("while True:\n        pass", "return 2"))
+    with killing(machine, 2):
+        if program is _areal_program:
+            assert program(SLOW) == 0.5
+        else:
+            with pytest.raises(EngineError, match="second time"):
+                program(SLOW)
+
+
+@every_trainer
+def test_an_engine_that_says_nothing_is_replaced(program: Program, machine: Place) -> None:
+    program(ENDLESS.replace("while True:\n        pass", "return 2"))
+    with stopping(machine):
+        assert program(SLOW) == 1.0
+
+
+@every_trainer
+def test_an_engine_that_cannot_be_had_is_no_judgement(
+    program: Program, machine: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    forbid(machine)
+    if program is _areal_program:
+        with caplog.at_level(logging.ERROR):
+            assert program(SLOW) == 0.5
+    else:
+        with pytest.raises(EngineError, match="not this user's alone"):
+            program(SLOW)
+
+
+@every_trainer
+def test_a_registry_that_cannot_be_opened_is_no_judgement(program: Program, broken_registry: None) -> None:
+    if program is _areal_program:
+        assert program(SLOW) == 0.5
+    else:
+        with pytest.raises(RegistryError):
+            program(SLOW)
+
+
+@every_trainer
+def test_an_endless_program_is_wrong(program: Program, machine: Place) -> None:
+    assert program(ENDLESS) == 0.0

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from rlar_graph.adapters.trl import rlar, rlar_async
-from rlar_graph.errors import RegistryError
+from rlar_graph.errors import EngineError, RegistryError
+from tests.machine.conftest import Place
+from tests.machine.trouble import ENDLESS, SLOW, TASK, TESTS, forbid, killing, stopping
 
 pytest.importorskip("trl")
 
@@ -84,3 +86,36 @@ def test_a_dead_engine_stops_the_training(tokenizer: Any, tmp_path: Path, broken
     trainer = _trainer(tokenizer, tmp_path, [rlar])
     with pytest.raises(RegistryError):
         trainer.train()
+
+
+def _rewards(tokenizer: Any, folder: Path, completion: str) -> list[float]:
+    trainer = _trainer(tokenizer, folder, [rlar])
+    inputs = [{"prompt": TASK, "tests": TESTS}]
+    values: list[float] = trainer._calculate_rewards(inputs, [TASK], [completion], [[1]])[:, 0].tolist()
+    return values
+
+
+def test_an_engine_killed_in_mid_batch_costs_no_reward(
+    tokenizer: Any, tmp_path: Path, machine: Place
+) -> None:
+    with killing(machine):
+        assert _rewards(tokenizer, tmp_path, SLOW) == [1.0]
+    with killing(machine, 2), pytest.raises(EngineError, match="second time"):
+        _rewards(tokenizer, tmp_path, SLOW)
+
+
+def test_an_engine_that_says_nothing_is_replaced(tokenizer: Any, tmp_path: Path, machine: Place) -> None:
+    with stopping(machine):
+        assert _rewards(tokenizer, tmp_path, SLOW) == [1.0]
+
+
+def test_an_engine_that_cannot_be_had_stops_the_training(
+    tokenizer: Any, tmp_path: Path, machine: Place
+) -> None:
+    forbid(machine)
+    with pytest.raises(EngineError):
+        _trainer(tokenizer, tmp_path, [rlar]).train()
+
+
+def test_an_endless_program_is_wrong(tokenizer: Any, tmp_path: Path, machine: Place) -> None:
+    assert _rewards(tokenizer, tmp_path, ENDLESS) == [0.0]

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.machine.conftest import Place
+from tests.machine.trouble import ENDLESS, SLOW, TASK, TESTS, forbid, killing, stopping
+
 pytest.importorskip("verifiers.v1")
 
 
@@ -45,3 +48,29 @@ def test_a_dead_engine_is_a_task_error(broken_registry: None) -> None:
 
     with pytest.raises(TaskError, match="registry"):
         _scored("What is 2 + 2?", "4", answer="4")
+
+
+def test_an_engine_killed_in_mid_batch_costs_no_reward(machine: Place) -> None:
+    from verifiers.v1.errors import TaskError
+
+    with killing(machine):
+        assert _scored(TASK, SLOW, tests=TESTS).reward == 2.0
+    with killing(machine, 2), pytest.raises(TaskError, match="second time"):
+        _scored(TASK, SLOW, tests=TESTS)
+
+
+def test_an_engine_that_says_nothing_is_replaced(machine: Place) -> None:
+    with stopping(machine):
+        assert _scored(TASK, SLOW, tests=TESTS).reward == 2.0
+
+
+def test_an_engine_that_cannot_be_had_is_a_task_error(machine: Place) -> None:
+    from verifiers.v1.errors import TaskError
+
+    forbid(machine)
+    with pytest.raises(TaskError, match="not this user's alone"):
+        _scored(TASK, SLOW, tests=TESTS)
+
+
+def test_an_endless_program_is_wrong(machine: Place) -> None:
+    assert _scored(TASK, ENDLESS, tests=TESTS).reward == 0.0

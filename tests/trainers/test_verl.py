@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from rlar_graph.errors import RegistryError
+from rlar_graph.errors import EngineError, RegistryError
+from tests.machine.conftest import Place
+from tests.machine.trouble import ENDLESS, LABEL, SLOW, TASK, forbid, killing, stopping
 
 pytest.importorskip("verl")
 
@@ -77,3 +79,30 @@ def test_many_samples_at_a_time_each_get_their_own(registry_url: str) -> None:
 def test_a_dead_engine_fails_the_task(broken_registry: None) -> None:
     with pytest.raises(RegistryError):
         asyncio.run(_run([_sample("What is 2 + 2?", "4", "4")]))
+
+
+def _program(completion: str) -> tuple[float, float]:
+    (result,) = asyncio.run(_run([_sample(TASK, completion, LABEL)]))
+    return result["reward_score"], result["reward_extra_info"]["rlar_abstain"]
+
+
+def test_an_engine_killed_in_mid_batch_costs_no_reward(machine: Place) -> None:
+    with killing(machine):
+        assert _program(SLOW) == (1.0, 0.0)
+    with killing(machine, 2), pytest.raises(EngineError, match="second time"):
+        _program(SLOW)
+
+
+def test_an_engine_that_says_nothing_is_replaced(machine: Place) -> None:
+    with stopping(machine):
+        assert _program(SLOW) == (1.0, 0.0)
+
+
+def test_an_engine_that_cannot_be_had_fails_the_task(machine: Place) -> None:
+    forbid(machine)
+    with pytest.raises(EngineError):
+        _program(SLOW)
+
+
+def test_an_endless_program_is_wrong(machine: Place) -> None:
+    assert _program(ENDLESS) == (0.0, 0.0)
