@@ -178,8 +178,7 @@ class Engine:
     def close(self) -> None:
         """Write what is due and end every process; may be called twice."""
         try:
-            self.recorder.flush()
-            self._keep_spend()
+            self.recorder.close()
             if self._leases is not None:
                 self._leases.close()
             self._close_models()
@@ -192,20 +191,6 @@ class Engine:
             from rlar_graph.rewards.model_pool import close_pool
 
             close_pool(self.resources)
-
-    def _keep_spend(self) -> None:
-        """Add what the language model was used for to the registry's account."""
-        spent = self.resources.spent()
-        if not spent:
-            return
-        from rlar_graph.registry.workshop_records import Spend
-
-        self.resources.registry.spend(
-            [
-                Spend(role, used.calls, used.prompt_tokens, used.completion_tokens, used.seconds, used.cost)
-                for role, used in spent.items()
-            ]
-        )
 
     def __enter__(self) -> Self:
         return self

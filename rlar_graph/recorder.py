@@ -1,4 +1,4 @@
-"""What was scored, on its way to the registry: counters, sampled decisions, drift, written together now and then.
+"""What was scored, on its way to the registry: counters, sampled decisions, drift, cost, written now and then.
 
 A registry transaction costs about half a millisecond; trainers that score one completion a call would pay it every
 time. So what is due is kept here and written at most once a second. A killed process loses that second's counters.
@@ -13,8 +13,9 @@ import threading
 import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rlar_graph.drift import DriftMonitor
 from rlar_graph.errors import RegistryError, UnknownTool
@@ -22,6 +23,9 @@ from rlar_graph.registry.records import Decision, Outcome, Usage
 from rlar_graph.resources import Resources
 from rlar_graph.scoring import Planned
 from rlar_graph.types import Score
+
+if TYPE_CHECKING:
+    from rlar_graph.llm.ledger import Usage as Spent
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +58,8 @@ class Recorder:
         self._reasons: set[str] = set()
         self._due = time.monotonic() + FLUSH_SECONDS
         self._monitor: DriftMonitor | None = None
+        self._accounting = threading.Lock()
+        self._spent: Mapping[str, Spent] = {}
 
     @property
     def monitor(self) -> DriftMonitor:
@@ -116,8 +122,37 @@ class Recorder:
                 self._outcomes += tally
                 self._due = time.monotonic() + RETRY_SECONDS
             raise
+        self._keep_spend()
         if self._monitor is not None:
             self._monitor.look()
+
+    def close(self) -> None:
+        """Write everything that is due, when the language model is about to be closed; see :meth:`flush`."""
+        self.flush()
+        self._spent = {}
+
+    def _keep_spend(self) -> None:
+        """Add what the language model was used for since the last time to the registry's account."""
+        with self._accounting:
+            spent = self._resources.spent()
+            if spent == self._spent:
+                return
+            from rlar_graph.registry.workshop_records import Spend
+
+            new = {
+                role: used - self._spent[role] if role in self._spent else used
+                for role, used in spent.items()
+            }
+            self._resources.registry.spend(
+                [
+                    Spend(
+                        role, used.calls, used.prompt_tokens, used.completion_tokens, used.seconds, used.cost
+                    )
+                    for role, used in new.items()
+                    if used.calls
+                ]
+            )
+            self._spent = spent
 
     def _tally(self, plan: Sequence[Planned], scores: Sequence[Sequence[Score]]) -> None:
         """Count outcomes by signature, tool and reason."""

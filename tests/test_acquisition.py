@@ -306,3 +306,16 @@ def test_a_widening_gap_to_an_audit_quarantines_by_itself(tmp_path: Path) -> Non
 def test_an_audit_that_does_not_fit_is_refused(said: list[list[float]], tmp_path: Path) -> None:
     with acquiring(tmp_path, Model(RIGHT)) as (reward, _), pytest.raises(InputError):
         reward.audit(rollouts(), said)
+
+
+def test_the_cost_is_in_the_registry_while_the_run_goes_on_and_once(tmp_path: Path) -> None:
+    with acquiring(tmp_path, Model(RIGHT)) as (reward, server):
+        reward.prepare(rollouts(), probes=PROBES)
+        time.sleep(1.1)
+        reward.score(rollouts())
+        asked = len(server.requests)
+        with open_registry(reward.settings.registry_url) as registry:
+            assert sum(each.calls for each in registry.spent()) == asked > 0
+        reward.close()
+        with open_registry(reward.settings.registry_url) as registry:
+            assert sum(each.calls for each in registry.spent()) == asked

@@ -60,6 +60,16 @@ class Usage:
             self.cost + other.cost,
         )
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls - other.calls,
+            self.failures - other.failures,
+            self.prompt_tokens - other.prompt_tokens,
+            self.completion_tokens - other.completion_tokens,
+            self.seconds - other.seconds,
+            self.cost - other.cost,
+        )
+
 
 class Ledger:
     """Usage by role. Safe to share between threads."""
