@@ -102,12 +102,15 @@ def load_policy(args: argparse.Namespace) -> tuple[Any, Any]:
 def configure(args: argparse.Namespace, folder: Path) -> GRPOConfig:
     """Return the trainer's options; ``--trainer`` has the last word."""
     size = args.prompts * args.generations
+    micro_batch = min(size, args.micro_batch)
+    if size % micro_batch:
+        raise SystemExit(f"--micro-batch {micro_batch} does not divide the {size} completions of a step")
     options = {
         "output_dir": str(folder),
         "max_steps": args.steps,
         "num_generations": args.generations,
-        "per_device_train_batch_size": min(size, args.micro_batch),
-        "gradient_accumulation_steps": max(1, size // args.micro_batch),
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": size // micro_batch,
         "max_completion_length": args.max_tokens,
         "temperature": args.temperature,
         "learning_rate": args.learning_rate,
@@ -139,14 +142,20 @@ def train(name: str, args: argparse.Namespace, tasks: Sequence[Task], held_out: 
     folder, before = args.out / name, args.out / "untrained.json"
     if args.resume and (folder / "trained.json").exists():
         return True
+    if not args.resume and folder.exists():
+        raise SystemExit(f"{folder} holds a run: go on with --resume, or name another --out")
     model, tokenizer = load_policy(args)
     how = Decoding(
         args.max_tokens, args.eval_samples, args.temperature, batch=40, seed=args.seed, bf16=args.bf16
     )
     rows = Dataset.from_list([dict(task) for task in tasks])
-    with AgentReward(Settings.load(registry_url=args.registry)) as reward:
+    measured = f"sqlite:///{args.out / 'measured.db'}"  # so that the registry shows what trained, and no more
+    with (
+        AgentReward(Settings.load(registry_url=args.registry)) as reward,
+        AgentReward(Settings.load(registry_url=measured)) as judge,
+    ):
         if not before.exists():
-            write_json(before, examine(model, tokenizer, held_out, reward, how))
+            write_json(before, examine(model, tokenizer, held_out, judge, how))
         stop = StopOnInterrupt()
         trainer = GRPOTrainer(
             model=model,
@@ -158,11 +167,11 @@ def train(name: str, args: argparse.Namespace, tasks: Sequence[Task], held_out: 
         )
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if args.resume else None)
         write_json(folder / "log.json", trainer.state.log_history)
-        write_steps(folder, tasks, reward, trainer.reward_func_names[0])
+        write_steps(folder, tasks, judge, trainer.reward_func_names[0])
         if stop.stopped:
             print(f"{name} stopped at step {trainer.state.global_step}; the same with --resume goes on")
             return False
-        write_json(folder / "trained.json", examine(model, tokenizer, held_out, reward, how))
+        write_json(folder / "trained.json", examine(model, tokenizer, held_out, judge, how))
     if args.save_model:
         trainer.save_model(str(folder / "model"))
     return True
@@ -241,9 +250,11 @@ def main() -> None:
         split = load_tasks(args.data, args.held_out, args.seed)
     if all(train(name, args, *split) for name in args.rewards):
         report(args.out)
-    print(
-        f"curves: {draw(args.out) or 'matplotlib is not installed'}; tools: rlar tools list --registry {args.registry}"
-    )
+    print(f"curves: {draw(args.out) or 'none, matplotlib is not installed'}")
+    if "agent" in args.rewards:
+        print(
+            f"the tools, and what they did: rlar report --registry {args.registry} --out {args.out}/report.html"
+        )
 
 
 if __name__ == "__main__":
