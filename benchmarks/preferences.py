@@ -71,7 +71,7 @@ def training_pairs(some: Iterable[Record]) -> list[tuple[str, str, str]]:
         prompt, good = record["prompt"], record["chosen"][0]
         pairs += [(prompt, good, worse) for worse in record["rejected"][:2]]
         attacks = [probe.completion for probe in hostile_set(prompt, good_completion=good)]
-        pairs += [(prompt, good, text) for text in attacks[number % 6 :: 6] if text.strip()]
+        pairs += [(prompt, good, text) for text in attacks[number % 12 :: 12] if text.strip()]
     return pairs
 
 

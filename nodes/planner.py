@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rlar_graph.admission.report import report_id
@@ -53,7 +54,8 @@ def _tasks(open_: Sequence[int], plan: Sequence[Planned], engine: Engine) -> lis
     routes = [plan[index].route for index in open_]
     tasks: list[Sought] = []
     for family, members in engine.planner.families(rollouts, routes).items():
-        signature = routes[members[0]].signature
+        counts = Counter(routes[member].signature for member in members)
+        signature = min(counts, key=lambda signature: (-counts[signature], signature.key))
         tried = [kind for kind in kinds(signature, family) if kind in engine.kinds_at_hand]
         if tried and not engine.was_tried(family):
             task: Sought = {
