@@ -26,11 +26,12 @@ def _registry(registry_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def machine(registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """The adapters share an engine with whoever else meets in the test's folder."""
+    """The adapters share an engine with whoever else meets in the test's folder, and a registry for its settings."""
     close_all()
-    for name, value in {**trouble.SETTINGS, "XDG_RUNTIME_DIR": str(tmp_path)}.items():
+    place = Place(tmp_path, registry_url.replace("rlar.db", "machine.db"))
+    found = {"XDG_RUNTIME_DIR": str(tmp_path), "RLAR_REGISTRY_URL": place.registry_url}
+    for name, value in {**trouble.SETTINGS, **found}.items():
         monkeypatch.setenv(name, value)
-    place = Place(tmp_path, registry_url)
     yield place
     close_all()
     place.end()

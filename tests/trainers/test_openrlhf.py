@@ -152,11 +152,14 @@ def test_an_engine_killed_in_mid_batch_costs_no_reward(python_file: str, machine
         assert _program(python_file, SLOW) == (0.5, 1.0)
 
 
-def test_an_engine_that_says_nothing_is_replaced_or_not_waited_for(
-    python_file: str, machine: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_says_nothing_is_replaced(python_file: str, machine: Place) -> None:
     with stopping(machine):
         assert _program(python_file, SLOW) == (1.0, 0.0)
+
+
+def test_an_engine_that_says_nothing_is_not_waited_for_too_long(
+    python_file: str, machine: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("rlar_graph.adapters.openrlhf.SECONDS", 0.5)
     with stopping(machine):
         assert _program(python_file, SLOW) == (0.5, 1.0)
@@ -170,9 +173,3 @@ def test_an_engine_that_cannot_be_had_is_a_flagged_neutral_reward(python_file: s
 def test_an_endless_program_is_wrong(python_file: str, server: str, machine: Place) -> None:
     assert _program(python_file, ENDLESS) == (0.0, 0.0)
     assert _program(server, ENDLESS) == (0.0, 0.0)
-
-
-def test_a_server_that_does_not_answer_is_none_after_its_time(server: str) -> None:
-    """OpenRLHF's own 180 s are not waited for: the server's engine is what is asked here."""
-    output = _execute(server.replace("get_reward", "nowhere"), TASK, SLOW, LABEL)
-    assert output["reward"] is None

@@ -60,6 +60,7 @@ def test_own_prompts_are_split_and_a_record_without_one_is_named(tasks: ModuleTy
     file = tmp_path / "mine.jsonl"
     lines = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1), "task": "sums"} for n in range(5)]
     file.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8") + "\n" + json.dumps(lines[0]), encoding="utf-8")
     train, held_out = tasks.load_tasks(file, 2, seed=0)
     assert (len(train), len(held_out)) == (3, 2)
     assert {row["task"] for row in train} == {"sums"}
@@ -114,7 +115,11 @@ def _steps(arm: Path) -> list[dict[str, str]]:
 
 @pytest.mark.timeout(400)
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
-    long = command(tmp_path, "--trainer", "max_steps=100000")
+    sums = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1), "task": "sums"} for n in range(3)]
+    open_ = [{"prompt": f"Tell me joke number {n}.", "task": "open"} for n in range(3)]
+    data = tmp_path / "mine.jsonl"
+    data.write_text("\n".join(map(json.dumps, [*sums, *open_])), encoding="utf-8")
+    long = command(tmp_path, "--data", str(data), "--trainer", "max_steps=100000")
     with (tmp_path / "log").open("w") as log:
         started = subprocess.Popen(long, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         try:
@@ -128,8 +133,11 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in printed
     [checkpoint] = (tmp_path / "agent").glob("checkpoint-*")
     last = int(checkpoint.name.rpartition("-")[2])
-    run(tmp_path, "--resume", "--trainer", f"max_steps={last + 1}")
-    assert max(int(row["step"]) for row in _steps(tmp_path / "agent")) == last + 1
+    run(tmp_path, "--data", str(data), "--resume", "--trainer", f"max_steps={last + 1}")
+    steps = _steps(tmp_path / "agent")
+    assert max(int(row["step"]) for row in steps) == last + 1
+    assert {(row["reward"], row["abstained"]) for row in steps if row["task"] == "open"} == {("", "1.0")}
+    assert {row["abstained"] for row in steps if row["task"] == "sums"} == {"0.0"}
     assert (tmp_path / "agent" / "trained.json").exists()
 
 
