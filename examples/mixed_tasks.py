@@ -12,9 +12,9 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-Task: TypeAlias = dict[str, object]
+Task: TypeAlias = dict[str, Any]
 
 THINGS: Mapping[str, Sequence[str]] = {
     "an animal": ("horse", "dog", "cat", "lion", "tiger", "sheep", "duck", "goat", "bear", "rabbit"),
@@ -132,25 +132,28 @@ def make_tasks(held_out: int, seed: int) -> tuple[list[Task], list[Task]]:
 def load_tasks(path: Path, held_out: int, seed: int) -> tuple[list[Task], list[Task]]:
     """Return the user's own prompts in the same form; the kind is the record's ``task``, else its ``data_source``.
 
+    Of records with the same prompt the last one is kept, so that no prompt is both trained on and held out.
+
     Args:
         path: JSON lines with ``prompt`` (text or chat messages) and evidence columns, each of one type throughout.
         held_out: Records held out, in all.
         seed: Decides which.
     """
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not 0 < held_out < len(records):
-        raise ValueError(f"{path}: {held_out} of {len(records)} records cannot be held out")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records: list[Task] = [json.loads(line) for line in lines if line.strip()]
     if without := [number for number, record in enumerate(records, 1) if not record.get("prompt")]:
         raise ValueError(f"{path}: record {without[0]} has no prompt")
     names = {name for record in records for name in record}
-    rows = []
+    rows: dict[str, Task] = {}
     for record in records:
-        row = dict.fromkeys(names) | record
-        row["prompt"] = _messages(record["prompt"])
-        row["task"] = str(record.get("task") or record.get("data_source") or "data")
-        rows.append(row)
-    random.Random(seed).shuffle(rows)  # noqa: S311 - a split, not a secret
-    return rows[held_out:], rows[:held_out]
+        kind = str(record.get("task") or record.get("data_source") or "data")
+        row = dict.fromkeys(names) | record | {"prompt": _messages(record["prompt"]), "task": kind}
+        rows[json.dumps(row["prompt"])] = row
+    if not 0 < held_out < len(rows):
+        raise ValueError(f"{path}: {held_out} of {len(rows)} prompts cannot be held out")
+    shuffled = list(rows.values())
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - a split, not a secret
+    return shuffled[held_out:], shuffled[:held_out]
 
 
 def _messages(prompt: object) -> object:

@@ -26,26 +26,30 @@ def write_steps(arm: Path, tasks: Sequence[Task], reward: AgentReward, name: str
         reward: Gives the verdicts on which ``right`` and ``abstained`` rest, whatever the policy was rewarded for.
         name: The reward's column in TRL's log.
     """
-    by_prompt = {json.dumps(task["prompt"]): task for task in tasks}
+    by_prompt = {_key(task["prompt"]): task for task in tasks}
     with (arm / "steps.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(FIELDS)
         for path in sorted(arm.glob("completions/*.parquet")):
             log = parquet.read_table(path).to_pydict()
-            rows = [by_prompt[json.dumps(prompt)] for prompt in log["prompt"]]
+            rows = [by_prompt[_key(prompt)] for prompt in log["prompt"]]
             columns = {key: [row[key] for row in rows] for key in rows[0] if key != "prompt"}
             verdicts = reward(log["prompt"], log["completion"], **columns)
             for line in _by_kind([str(row["task"]) for row in rows], log[name], verdicts):
                 table.writerow([log["step"][0], *line])
 
 
+def _key(prompt: Sequence[Mapping[str, object]]) -> str:
+    return json.dumps([(message["role"], message["content"]) for message in prompt])
+
+
 def _by_kind(
-    kinds: Sequence[str], given: Sequence[float], verdicts: Sequence[float | None]
+    kinds: Sequence[str], given: Sequence[float | None], verdicts: Sequence[float | None]
 ) -> Iterator[tuple[str, int, float | str, float, float]]:
     """Return the last five fields of each kind."""
     for kind in sorted(set(kinds)):
         places = [place for place, name in enumerate(kinds) if name == kind]
-        rewards = [given[place] for place in places if given[place] == given[place]]  # an abstention is NaN
+        rewards = [value for place in places if (value := given[place]) is not None]
         judged = [verdicts[place] for place in places]
         right = sum((verdict or 0) >= 0.5 for verdict in judged) / len(places)
         abstained = judged.count(None) / len(places)
