@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from rlar_graph.errors import EngineError, RlarError, SettingsError
+from rlar_graph.errors import EngineError, SettingsError
 from rlar_graph.machine.client import MachineEngine
 from rlar_graph.machine.rendezvous import open_folder
 from rlar_graph.microbatch import Microbatch, Rows
@@ -167,7 +167,7 @@ def judge(make: Callable[[], Rollout], seconds: float) -> Score:
         except TimeoutError:
             waiting.cancel()
             problem = f"no verdict within {seconds:g} s"
-    except RlarError as error:
+    except Exception as error:  # noqa: BLE001 - of whatever is raised here, the trainer makes a zero or worse
         problem = f"{type(error).__name__}: {error}"
     log.error("a completion was not scored: %s", problem)
     return Score(None, abstained=problem)

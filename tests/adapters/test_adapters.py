@@ -129,7 +129,12 @@ def test_openrlhf_gets_numbers_only() -> None:
 
 
 def test_openrlhf_never_sees_an_exception() -> None:
-    for query, prompt, label in [("another text", QUESTION, "4"), (QUESTION + "4", QUESTION, '{"tests": 4}')]:
+    odd: list[tuple[Any, str, str]] = [
+        ("another text", QUESTION, "4"),
+        (QUESTION + "4", QUESTION, '{"tests": 4}'),
+        (None, QUESTION, "4"),
+    ]
+    for query, prompt, label in odd:
         answer = openrlhf.reward_func([query], [prompt], [label])
         assert answer["extra_logs"] == {"rlar_abstain": [1.0]}
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -68,11 +69,16 @@ def python_file(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with _serving(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@contextmanager
+def _serving(folder: Path, *options: str) -> Iterator[str]:
     pytest.importorskip("fastapi")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
     command = [
         sys.executable,
         "-m",
@@ -82,6 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         str(port),
         "--registry",
         str(folder / "rlar.db"),
+        *options,
     ]
     process = subprocess.Popen(command, cwd=folder, env=dict(os.environ))
     deadline = time.monotonic() + 60
@@ -173,3 +180,8 @@ def test_an_engine_that_cannot_be_had_is_a_flagged_neutral_reward(python_file: s
 def test_an_endless_program_is_wrong(python_file: str, server: str, machine: Place) -> None:
     assert _program(python_file, ENDLESS) == (0.0, 0.0)
     assert _program(server, ENDLESS) == (0.0, 0.0)
+
+
+def test_a_server_that_gives_a_request_up_is_none_after_five_tries(tmp_path: Path) -> None:
+    with _serving(tmp_path, "--request-seconds", "1") as url:
+        assert _execute(url, TASK, ENDLESS, LABEL)["reward"] is None
