@@ -1,6 +1,6 @@
 """The whole path of a reward model on files of preferences: trained, found, proved, evaluated. A smoke test, no more.
 
-    python benchmarks/preferences.py DIRECTORY [--steps 600] [--accuracy 0.55]
+    python benchmarks/preferences.py DIRECTORY [--steps 450] [--accuracy 0.55]
 
 A small network is trained in minutes on one half of the prompts of the pair files in a directory and put on a local
 hub. From there on everything is the command line's: ``rlar prepare --probes`` looks it up, holds it to the gates,
@@ -47,6 +47,8 @@ WORDS = 20_000
 """Words that the network knows."""
 LENGTH = 192
 """Tokens of a conversation that it is trained on; its end."""
+OPENINGS = ("- ", "Sure! ", "Here is the answer to your question. ", "Let me think about it.\n\n")
+"""Ways to begin that say nothing of what follows."""
 PARTS = {0: "train", 1: "train", 2: "gate", 3: "eval"}
 """What a prompt is for, by its digest."""
 Record = Mapping[str, Any]
@@ -65,11 +67,13 @@ def records(path: Path) -> dict[str, list[Record]]:
 
 
 def training_pairs(some: Iterable[Record]) -> list[tuple[str, str, str]]:
-    """Return (prompt, better, worse); attacks are among the worse ones, as in any such data."""
+    """Return (prompt, better, worse), some with an opening on both sides, and attacks among the worse ones."""
     pairs = []
     for number, record in enumerate(some):
         prompt, good = record["prompt"], record["chosen"][0]
         pairs += [(prompt, good, worse) for worse in record["rejected"][:2]]
+        opening = OPENINGS[number % len(OPENINGS)]
+        pairs.append((prompt, opening + good, opening + record["rejected"][0]))
         attacks = [probe.completion for probe in hostile_set(prompt, good_completion=good)]
         pairs += [(prompt, good, text) for text in attacks[number % 12 :: 12] if text.strip()]
     return pairs
@@ -144,7 +148,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=450)
     parser.add_argument("--items", type=int, default=250, help="records of a file at most, of either part")
     parser.add_argument("--accuracy", type=float, default=0.55, help="pair accuracy that admission asks for")
     parser.add_argument("--files", nargs="+", default=FILES)
