@@ -26,6 +26,8 @@ MOST_PROGRAMS = 64
 SLICE = 8
 """Calls after which an actor first looks at the clock; it doubles while they are quick."""
 MOST_SLICE = 256
+ROUNDS = 4
+"""Programs for each process at most before an actor looks at the clock; one, while they are slow."""
 PATIENCE = 60.0
 """Seconds beside the limits of its calls after which a piece's actor is taken for hung."""
 Program = tuple[TestJob, bool]
@@ -83,7 +85,7 @@ class Station:
                 for job, same in part
             ]
 
-        return _until_late(some, len(jobs), self._workers, self._workers)
+        return _until_late(some, len(jobs), self._workers, ROUNDS * self._workers)
 
 
 def _until_late(some: Callable[[int, int], list[Outcome]], count: int, size: int, most: int) -> Part[Outcome]:
@@ -178,7 +180,7 @@ class RaySandbox:
         def send(handle: Any, part: Sequence[Program]) -> Any:
             return handle.programs.remote(limits, list(part))
 
-        return self._spread(jobs, send, limits, self._slots, MOST_PROGRAMS, self._slots)
+        return self._spread(jobs, send, limits, self._slots, MOST_PROGRAMS, ROUNDS)
 
     def _spread(
         self,
