@@ -11,24 +11,18 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from rlar_graph.errors import InputError
 from rlar_graph.types import Rollout, Score
 
 Rows: TypeAlias = list[list[Score]]
-
-
-class ScoreBatch(Protocol):
-    """Scores a batch."""
-
-    def __call__(self, rollouts: Sequence[Rollout], /, *, step: int | None = None) -> Rows:
-        """Return one list of scores per rollout; the step is the trainer's, where it is known."""
-        ...
+ScoreBatch: TypeAlias = Callable[..., Rows]
+"""Scores rollouts; ``step=`` is the trainer's step, where calls bring one."""
 
 
 @dataclass(frozen=True, slots=True)

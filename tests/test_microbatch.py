@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -79,6 +80,8 @@ def test_a_slow_batch_does_not_hold_up_the_next() -> None:
 
     with Microbatch(score, wait_seconds=0) as line:
         slow = line.submit([Rollout("slow", ("x",))])
+        while not slow.running():
+            time.sleep(0.001)
         assert line.submit([Rollout("fast", ("x",))]).result(10) == [[Score(1.0)]]
         assert not slow.done()
         gate.set()
@@ -120,3 +123,19 @@ def test_closing_serves_what_is_in_line_and_takes_nothing_more() -> None:
     assert waiting.result(0)[0][0].value == 1.0
     with pytest.raises(RuntimeError, match="closed"):
         line.score([Rollout("p", ("1",))])
+
+
+def test_calls_of_different_steps_share_no_batch() -> None:
+    seen: list[tuple[int | None, int]] = []
+
+    def score(rollouts: Sequence[Rollout], step: int | None = None) -> Rows:
+        seen.append((step, len(rollouts)))
+        return [[Score(1.0)] for _ in rollouts]
+
+    with Microbatch(score, wait_seconds=0.05) as line:
+        waiting = [line.submit([Rollout("p", ("c",))], step=step) for step in (None, None, 3, 3, 4)]
+        assert all(each.result(20) == [[Score(1.0)]] for each in waiting)
+    counts: Counter[int | None] = Counter()
+    for step, size in seen:
+        counts[step] += size
+    assert counts == {None: 2, 3: 2, 4: 1}
