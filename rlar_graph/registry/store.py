@@ -17,22 +17,19 @@ from rlar_graph.registry.migrations import migrate
 from rlar_graph.registry.records import (
     DailyUsage,
     Decision,
-    Event,
     ImportedTool,
     Outcome,
     Provenance,
     Report,
     Spec,
-    ToolRecord,
     ToolVersion,
     Usage,
 )
-from rlar_graph.registry.tables import storable
-from rlar_graph.registry.workshop import Workshop
+from rlar_graph.registry.shelf import Shelf
 from rlar_graph.registry.workshop_records import Attempt
 
 
-class Registry(Workshop):
+class Registry(Shelf):
     """An open registry; safe to share between threads, processes each open their own.
 
     **Frozen**, it serves the versions that were active at that moment, whatever other processes promote since,
@@ -46,7 +43,6 @@ class Registry(Workshop):
 
     def __init__(self, url: str, *, frozen: bool = False) -> None:
         super().__init__(Database(url))
-        self._pinned: dict[str, ToolVersion] | None = None
         try:
             migrate(self._database)
             if frozen:
@@ -66,73 +62,6 @@ class Registry(Workshop):
     def close(self) -> None:
         """Close every connection; the registry can be closed twice, not used again."""
         self._database.close()
-
-    @property
-    def frozen(self) -> bool:
-        """Whether changes of tools are refused."""
-        return self._pinned is not None
-
-    def freeze(self) -> None:
-        """Pin the versions that are active now and refuse changes of tools from here on."""
-        if self._pinned is None:
-            with self._database.reading() as connection:
-                self._pinned = versions.active_by_key(connection, None)
-
-    def active(self, key: str) -> ToolVersion | None:
-        """Return the version that scores for a family or signature key, or None where nothing does."""
-        return self.resolve([key]).get(key)
-
-    def resolve(self, keys: Sequence[str]) -> dict[str, ToolVersion]:
-        """Return the version that scores for each of the keys; keys that nothing serves are left out."""
-        if self._pinned is not None:
-            pinned = self._pinned
-            return {key: pinned[storable(key)] for key in keys if storable(key) in pinned}
-        with self._database.reading() as connection:
-            return versions.active_by_key(connection, keys)
-
-    def revision(self) -> int:
-        """Return a number that grows with every change of tools: cheap to ask before each batch."""
-        with self._database.reading() as connection:
-            return versions.revision(connection)
-
-    def tools(self) -> tuple[ToolRecord, ...]:
-        """Return every tool with its versions, by name."""
-        with self._database.reading() as connection:
-            return versions.records(connection)
-
-    def tool(self, name: str) -> ToolRecord:
-        """Return one tool with its versions."""
-        with self._database.reading() as connection:
-            versions.tool_id(connection, name)
-            return versions.records(connection, name)[0]
-
-    def find(self, name: str, content_hash: str) -> ToolVersion | None:
-        """Return the version of a tool that has this content, or None; frozen, as it was when it was frozen."""
-        for pinned in (self._pinned or {}).values():
-            if (pinned.tool, pinned.content_hash) == (name, content_hash):
-                return pinned
-        with self._database.reading() as connection:
-            return versions.by_content(connection, name, content_hash)
-
-    def source(self, name: str, number: int) -> str | None:
-        """Return the source of a version, or None for a built-in one.
-
-        Raises:
-            UnknownTool: There is no such version.
-            RegistryError: The stored source is not what was registered.
-        """
-        with self._database.reading() as connection:
-            return portable.checked_source(connection, name, number)
-
-    def report(self, name: str, number: int) -> str | None:
-        """Return the latest admission report of a version as JSON text, or None if it has none."""
-        with self._database.reading() as connection:
-            return versions.latest_report(connection, name, number)
-
-    def history(self, name: str | None = None) -> tuple[Event, ...]:
-        """Return what happened to one tool, or to all, oldest first."""
-        with self._database.reading() as connection:
-            return versions.history(connection, name)
 
     def register(
         self,

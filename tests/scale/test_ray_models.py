@@ -127,11 +127,11 @@ def test_a_model_that_no_node_can_load_is_a_tool_error_with_the_reason(
 
 
 def is_network(pid: str) -> bool:
+    """Say whether a process holds the network of a replica."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read()
-        with open(f"/proc/{pid}/status") as file:
-            alive = "zombie" not in file.read()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+        owner = Path(f"/proc/{parent}/cmdline").read_bytes()
     except OSError:
         return False
-    return b"rlar_graph.rewards.model_worker" in words and alive
+    return b"rlar_graph.rewards.model_worker" in words and owner.startswith(b"ray::Replica")
