@@ -254,6 +254,8 @@ class Host:
                         os.unlink(f"{self._name}.log", dir_fd=self._folder)
         except BlockingIOError:
             return False
+        except OSError as error:  # somebody cleared the folder away, and nobody finds us any more
+            log.warning("the engine's folder cannot be used: %s", error)
         self._listener.close()
         return True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -143,6 +144,15 @@ def test_an_engine_outlives_its_last_user_by_the_grace(place: Place) -> None:
         until(lambda: not place.engines(), 12)
         assert second.score([SUM])[0][0].value == 1.0
         assert place.engines() != [engine]
+
+
+def test_an_engine_whose_folder_was_cleared_away_ends_all_the_same(place: Place) -> None:
+    with closing(MachineEngine(place.settings())) as mine:
+        mine.score([SUM])
+        (engine,) = place.engines()
+        shutil.rmtree(place.meeting)
+        assert mine.score([SUM])[0][0].value == 1.0
+    until(lambda: parent(engine) == 0, 10)
 
 
 def test_the_engine_is_detached_and_gets_no_secret_but_by_its_standard_input(place: Place) -> None:
