@@ -193,7 +193,10 @@ def evaluated(
         labelled = written(folder / f"probes-{name}.jsonl", probes(name, some))
         rlar(folder, "prepare", written(folder / f"prompts-{name}.jsonl", prompts), "--probes", labelled)
     files = [
-        written(folder / f"{name}.jsonl", ({**record, "data_source": name} for record in some))
+        written(
+            folder / f"{name}.jsonl",
+            ({**record, "meta": {**(record["meta"] or {}), "data_source": name}} for record in some),
+        )
         for name, some in rest.items()
     ]
     rlar(folder, "eval", *files, "--quiet", "--json", folder / "figures.json")
