@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def registry_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _registry(registry_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RLAR_REGISTRY_URL", registry_url)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", os.path.dirname(registry_url.removeprefix("sqlite:///")))
 
 
 @pytest.fixture
