@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     )
 
     registry_url: str = Field(
-        default="sqlite:///rlar.db", description="SQLAlchemy URL of the registry of reward tools."
+        default="sqlite:///rlar.db", repr=False, description="SQLAlchemy URL of the registry of reward tools."
     )
     sandbox: str = Field(
         default="process",

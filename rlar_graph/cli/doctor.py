@@ -22,6 +22,8 @@ EXTRAS = {
     "server": ("fastapi", "pip install 'rlar-graph[server]' for the HTTP server and LangGraph Studio"),
     "local": ("torch", "pip install 'rlar-graph[local]' for reward models on this machine"),
     "e2b": ("e2b_code_interpreter", "pip install 'rlar-graph[e2b]' for a remote sandbox"),
+    "ray": ("ray", "pip install 'rlar-graph[ray]' for sandbox workers and model replicas on a cluster"),
+    "postgres": ("psycopg", "pip install 'rlar-graph[postgres]' for a registry on PostgreSQL"),
 }
 DISTRIBUTIONS = ("langgraph", "langchain-openai", "sqlalchemy", "math-verify", "sacrebleu", "jsonschema")
 

@@ -103,15 +103,21 @@ class SandboxReport:
         return f"{self.engine}: {layers or 'no confinement'}"
 
 
+DEFAULT = Limits()
+
+
 class Sandbox(Protocol):
-    """Runs untrusted Python. Safe to share between threads; a context manager that ends its processes."""
+    """Runs untrusted Python. Safe to share between threads; a context manager that ends its processes.
+
+    Engines derive from it; what is the same for all of them is written here.
+    """
 
     def call(
         self,
         source: str,
         function: str,
         arguments: Mapping[str, object],
-        limits: Limits = ...,
+        limits: Limits = DEFAULT,
         *,
         fresh: bool = False,
     ) -> Outcome:
@@ -128,14 +134,14 @@ class Sandbox(Protocol):
         Returns:
             The outcome; only exact, finite int, float and bool values are ``ok``.
         """
-        ...
+        return self.call_batch(source, function, [arguments], limits, fresh=fresh)[0]
 
     def call_batch(
         self,
         source: str,
         function: str,
         arguments: Sequence[Mapping[str, object]],
-        limits: Limits = ...,
+        limits: Limits = DEFAULT,
         *,
         fresh: bool = False,
     ) -> list[Outcome]:
@@ -147,7 +153,7 @@ class Sandbox(Protocol):
         source: str,
         tests: object,
         entry_point: str | None = None,
-        limits: Limits = ...,
+        limits: Limits = DEFAULT,
         *,
         same_process: bool = False,
     ) -> Outcome:
@@ -170,7 +176,7 @@ class Sandbox(Protocol):
         """
         ...
 
-    def run_tests_batch(self, jobs: Sequence[TestJob], limits: Limits = ...) -> list[Outcome]:
+    def run_tests_batch(self, jobs: Sequence[TestJob], limits: Limits = DEFAULT) -> list[Outcome]:
         """Grade many programs in parallel, in order, as :meth:`run_tests` grades one."""
         ...
 
@@ -182,8 +188,10 @@ class Sandbox(Protocol):
         """End every process; calls in flight end as ``crashed`` with fault ``sandbox``."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()

@@ -13,8 +13,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from e2b import (
@@ -26,21 +25,20 @@ from e2b import (
 from e2b_code_interpreter import AsyncSandbox  # type: ignore[import-untyped]
 
 from rlar_graph.errors import SandboxClosed, SandboxError, SandboxUnavailable
-from rlar_graph.sandbox.base import Layer, Limits, Outcome, SandboxReport, TestJob
+from rlar_graph.sandbox.base import DEFAULT, Layer, Limits, Outcome, Sandbox, SandboxReport, TestJob
 from rlar_graph.sandbox.forms import Malformed, Tests, read_tests
 from rlar_graph.sandbox.programs import same_output
 from rlar_graph.sandbox.remote import Cell, call_cell, program_cell, read_answer, tests_cell
 
 _Result = TypeVar("_Result")
 
-DEFAULT = Limits()
 _MACHINE_SECONDS = 3600
 _GRACE = 1.0
 _HOUSEKEEPING = 10.0
 _FAILURES = (SandboxException, AuthenticationException, httpx.HTTPError, OSError)
 
 
-class E2BSandbox:
+class E2BSandbox(Sandbox):
     """Runs untrusted Python in E2B. The key comes from ``E2B_API_KEY`` unless it is given."""
 
     def __init__(self, workers: int = 2, **options: str) -> None:
@@ -77,18 +75,6 @@ class E2BSandbox:
 
     def _await(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         return self._submit(work).result()
-
-    def call(
-        self,
-        source: str,
-        function: str,
-        arguments: Mapping[str, object],
-        limits: Limits = DEFAULT,
-        *,
-        fresh: bool = False,
-    ) -> Outcome:
-        """As :meth:`rlar_graph.sandbox.base.Sandbox.call`; every call is fresh."""
-        return self.call_batch(source, function, [arguments], limits, fresh=fresh)[0]
 
     def call_batch(
         self,
@@ -253,11 +239,3 @@ class E2BSandbox:
     def _check_open(self) -> None:
         if self._closed:
             raise SandboxClosed("the sandbox is closed")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

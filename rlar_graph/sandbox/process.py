@@ -7,23 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from rlar_graph.errors import SandboxClosed, SandboxError
-from rlar_graph.sandbox.base import Limits, Outcome, SandboxReport, TestJob
+from rlar_graph.sandbox.base import DEFAULT, Limits, Outcome, Sandbox, SandboxReport, TestJob
 from rlar_graph.sandbox.batch import BatchRun
 from rlar_graph.sandbox.fresh import fresh_call
 from rlar_graph.sandbox.launcher import Zygote
 from rlar_graph.sandbox.pool import Pool, verifier_for
 from rlar_graph.sandbox.trial import Trials
 
-DEFAULT = Limits()
 MOST_SECONDS, MOST_MB = 1_000_000, 1 << 26
 """Beyond these the kernel's own counters overflow."""
 
 
-class ProcessSandbox:
+class ProcessSandbox(Sandbox):
     """Runs untrusted Python in confined processes of this machine."""
 
     def __init__(self, workers: int = 2, *, confine: bool = True) -> None:
@@ -51,18 +48,6 @@ class ProcessSandbox:
         return SandboxReport(
             "process" if self._confine else "unsafe", not zygote.escaped, zygote.layers, zygote.escaped
         )
-
-    def call(
-        self,
-        source: str,
-        function: str,
-        arguments: Mapping[str, object],
-        limits: Limits = DEFAULT,
-        *,
-        fresh: bool = False,
-    ) -> Outcome:
-        """As :meth:`rlar_graph.sandbox.base.Sandbox.call`."""
-        return self.call_batch(source, function, [arguments], limits, fresh=fresh)[0]
 
     def call_batch(
         self,
@@ -139,14 +124,6 @@ class ProcessSandbox:
         if os.getpid() != self._owner:
             # Two processes on one control socket would read each other's answers.
             raise SandboxError("this sandbox was opened before a fork: open one in each process")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def refuse_limits(limits: Limits) -> Outcome | None:

@@ -11,14 +11,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rlar_graph import __version__
 from rlar_graph.cluster import START_SECONDS, Fleet, Lost, Pace, Part, join, node_id, spread
 from rlar_graph.errors import SandboxClosed, SandboxError, SandboxUnavailable
-from rlar_graph.sandbox.base import Layer, Limits, Outcome, SandboxReport, TestJob
-from rlar_graph.sandbox.process import DEFAULT, ProcessSandbox, refuse_limits
+from rlar_graph.sandbox.base import DEFAULT, Layer, Limits, Outcome, Sandbox, SandboxReport, TestJob
+from rlar_graph.sandbox.process import ProcessSandbox, refuse_limits
 
 PIECE_SECONDS = 0.1
 FIRST_CALLS, MOST_CALLS = 32, 2048
@@ -100,7 +99,7 @@ def _until_late(some: Callable[[int, int], list[Outcome]], count: int, size: int
         size = min(2 * size, most)
 
 
-class RaySandbox:
+class RaySandbox(Sandbox):
     """Runs untrusted Python on the nodes of a Ray cluster. Safe to share between threads.
 
     Args:
@@ -131,18 +130,6 @@ class RaySandbox:
             self._fleet.open()
         except ConnectionError as error:
             raise SandboxUnavailable(f"the Ray engine cannot work: {error}") from error
-
-    def call(
-        self,
-        source: str,
-        function: str,
-        arguments: Mapping[str, object],
-        limits: Limits = DEFAULT,
-        *,
-        fresh: bool = False,
-    ) -> Outcome:
-        """As :meth:`rlar_graph.sandbox.base.Sandbox.call`."""
-        return self.call_batch(source, function, [arguments], limits, fresh=fresh)[0]
 
     def call_batch(
         self,
@@ -227,14 +214,6 @@ class RaySandbox:
             raise SandboxClosed("the sandbox is closed")
         if os.getpid() != self._owner:
             raise SandboxError("this sandbox was opened before a fork: open one in each process")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _outcome(lost: Lost) -> Outcome:
