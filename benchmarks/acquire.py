@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.families import FAMILIES, family, labelled
 from benchmarks.scripted_replies import RIGHT, WRONG
 from rlar_graph.admission import AdmissionReport
-from rlar_graph.candidates import tool_name
 from rlar_graph.engine import Engine
 from rlar_graph.errors import UnknownTool
 from rlar_graph.graph import build_branch
@@ -38,8 +37,9 @@ from rlar_graph.routing.router import route
 from rlar_graph.settings import Settings
 from rlar_graph.state import MAX_EXAMPLES, FamilyTask
 from rlar_graph.testing import ChatRequest, ScriptedChatServer
+from rlar_graph.toolmaking.candidates import tool_name
+from rlar_graph.toolmaking.writing import Plan
 from rlar_graph.types import Rollout
-from rlar_graph.writing import Plan
 
 PROBE_SEED, FRESH_SEED = 1, 2
 

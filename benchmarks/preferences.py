@@ -32,8 +32,8 @@ from typing import Any
 from rlar_graph.admission import AdmissionReport
 from rlar_graph.probes import hostile_set
 from rlar_graph.registry import open_registry
-from rlar_graph.testing_hub import HubRepo, LocalHub
-from rlar_graph.testing_models import files_of, make_model
+from rlar_graph.testing.hub import HubRepo, LocalHub
+from rlar_graph.testing.models import files_of, make_model
 
 FILES = (
     "autoj_pairwise",

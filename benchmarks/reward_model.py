@@ -32,7 +32,7 @@ from typing import Any
 
 from rlar_graph.rewards.model_batches import planned
 from rlar_graph.rewards.model_process import LoadOrder, ModelProcess
-from rlar_graph.testing_models import TEMPLATE, make_tokenizer
+from rlar_graph.testing.models import TEMPLATE, make_tokenizer
 
 WORDS = [f"w{number}" for number in range(4_000)]
 GROUP = 8

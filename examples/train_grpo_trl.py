@@ -240,7 +240,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.smoke:
-        from rlar_graph.testing_models import make_model
+        from rlar_graph.testing.models import make_model
 
         words = "the answer is a number , letter or def f ( x ) : return 1 2 3 4 5 6 7 8 9"
         args.model, args.gguf = make_model(args.out / "tiny", [words], kind="words"), None

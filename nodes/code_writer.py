@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from rlar_graph.branch_costs import Meter
-from rlar_graph.candidates import Candidate, tool_name
 from rlar_graph.engine import Engine
 from rlar_graph.errors import LLMError, SandboxError
 from rlar_graph.llm import LanguageModel
@@ -13,7 +11,9 @@ from rlar_graph.probe_making import family_probes, shortage, visible
 from rlar_graph.prompts.loader import load_prompt
 from rlar_graph.records import rollout_from
 from rlar_graph.state import AcquireState, Cost, Draft
-from rlar_graph.writing import Assignment, repair, write
+from rlar_graph.toolmaking.branch_costs import Meter
+from rlar_graph.toolmaking.candidates import Candidate, tool_name
+from rlar_graph.toolmaking.writing import Assignment, repair, write
 
 NO_MODEL = (
     "no language model is configured (RLAR_LLM_BASE_URL and RLAR_LLM_MODEL), and code is written by one"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from rlar_graph.branch_costs import Meter
-from rlar_graph.candidates import tool_name
 from rlar_graph.engine import Engine
 from rlar_graph.errors import LLMError
 from rlar_graph.llm import LanguageModel
@@ -16,7 +14,9 @@ from rlar_graph.rewards.rubric import Mode, Rubric
 from rlar_graph.rewards.rubric_writing import DOCUMENT, write_rubric
 from rlar_graph.routing.signature import Signature
 from rlar_graph.state import AcquireState, Cost, Draft
-from rlar_graph.writing import Assignment
+from rlar_graph.toolmaking.branch_costs import Meter
+from rlar_graph.toolmaking.candidates import tool_name
+from rlar_graph.toolmaking.writing import Assignment
 
 NO_MODEL = "no language model is configured (RLAR_LLM_BASE_URL and RLAR_LLM_MODEL), and a judge is one"
 

@@ -9,7 +9,7 @@ from rlar_graph.admission.report import report_id
 from rlar_graph.batch import read_batch
 from rlar_graph.engine import Engine
 from rlar_graph.graph_schemas import Decided, Sought
-from rlar_graph.planning import kinds
+from rlar_graph.planning.planner import kinds
 from rlar_graph.scoring import Planned
 from rlar_graph.state import MAX_EXAMPLES, GraphState, PlannerUpdate
 

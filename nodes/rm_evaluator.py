@@ -7,11 +7,8 @@ import time
 from dataclasses import replace
 from typing import TypedDict
 
-from rlar_graph.branch_costs import added
-from rlar_graph.candidates import tool_name
 from rlar_graph.engine import Engine
 from rlar_graph.errors import LLMError, RegistryError
-from rlar_graph.model_evaluation import Evaluation, evaluate, outdone
 from rlar_graph.probe_making import family_probes
 from rlar_graph.probes import Probe
 from rlar_graph.rewards.base import RewardTool, ToolSpec
@@ -19,6 +16,9 @@ from rlar_graph.rewards.load import load_registered
 from rlar_graph.rewards.model_pool import leave
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.state import AcquireState, Cost, Draft, ModelCandidate, Rejected
+from rlar_graph.toolmaking.branch_costs import added
+from rlar_graph.toolmaking.candidates import tool_name
+from rlar_graph.toolmaking.model_evaluation import Evaluation, evaluate, outdone
 
 NOT_PROVEN = "none of the reward models tried orders this family's labelled completions well enough: {why}"
 

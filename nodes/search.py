@@ -6,10 +6,10 @@ from typing import TypedDict
 
 from rlar_graph.engine import Engine
 from rlar_graph.errors import RegistryError
-from rlar_graph.model_search import Found, nothing_to_run, search_models, served_model
 from rlar_graph.rewards.model_store import NO_TORCH
 from rlar_graph.routing.signature import Signature
 from rlar_graph.state import AcquireState, ModelCandidate
+from rlar_graph.toolmaking.model_search import Found, nothing_to_run, search_models, served_model
 
 SWITCHED_OFF = "no reward model is looked for (RLAR_REWARD_MODELS is off)"
 

@@ -6,16 +6,16 @@ import hashlib
 import time
 from typing import TypedDict, cast
 
-from rlar_graph.branch_costs import added
 from rlar_graph.engine import Engine
 from rlar_graph.errors import LLMError, SandboxError, ToolError
 from rlar_graph.probe_making import family_probes
-from rlar_graph.proving import Proof, prove
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.generated import TRIAL_LIMITS, GeneratedVerifier
 from rlar_graph.rewards.load import load_registered
 from rlar_graph.routing.signature import Signature
 from rlar_graph.state import AcquireState, Cost, Draft, Rejected
+from rlar_graph.toolmaking.branch_costs import added
+from rlar_graph.toolmaking.proving import Proof, prove
 from rlar_graph.types import ToolKind
 
 

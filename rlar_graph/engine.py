@@ -21,7 +21,7 @@ from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score, ToolKind
 
 if TYPE_CHECKING:
-    from rlar_graph.planning import Planner
+    from rlar_graph.planning.planner import Planner
     from rlar_graph.registry.leases import Leases
 
 
@@ -97,7 +97,7 @@ class Engine:
         """What decides where rollouts go beyond the rules, and which families there are."""
         with self._lock:
             if self._planner is None:
-                from rlar_graph.planning import Planner
+                from rlar_graph.planning.planner import Planner
 
                 self._planner = Planner(self.resources)
             return self._planner

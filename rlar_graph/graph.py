@@ -15,7 +15,6 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 from pydantic import ConfigDict, Field, with_config
 
-from rlar_graph.branch_steps import step_of
 from rlar_graph.engine import Engine
 from rlar_graph.graph_schemas import GraphInput, GraphOutput, Sought
 from rlar_graph.nodes.choose_kind import choose_kind
@@ -32,6 +31,7 @@ from rlar_graph.nodes.search import search
 from rlar_graph.nodes.verifier_tester import verifier_tester
 from rlar_graph.process_engine import process_engine
 from rlar_graph.state import AcquireOutput, AcquireState, FamilyTask, GraphState
+from rlar_graph.toolmaking.branch_steps import step_of
 
 StateT = TypeVar("StateT", GraphState, AcquireState, contravariant=True)
 UpdateT = TypeVar("UpdateT", covariant=True)

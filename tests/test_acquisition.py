@@ -16,7 +16,7 @@ from rlar_graph import AgentReward, Rollout, Settings
 from rlar_graph.errors import InputError
 from rlar_graph.registry import open_registry
 from rlar_graph.testing import Answer, ChatRequest, ScriptedChatServer, cut_off, failing, malformed
-from rlar_graph.writing import Plan
+from rlar_graph.toolmaking.writing import Plan
 from tests.made_families import ALWAYS, FAMILY, HALF, HEAD, NEVER, RIGHT, answer, probes
 
 PLAN = Plan(steps=["read how many digits", "read the divisor", "check both"]).model_dump_json()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from rlar_graph.candidates import code_of, tidied, tool_name, tried
 from rlar_graph.engine import Engine
 from rlar_graph.llm import Budget
 from rlar_graph.nodes.code_writer import CodeWriterUpdate, code_writer
@@ -19,8 +18,9 @@ from rlar_graph.sandbox import Sandbox, open_sandbox
 from rlar_graph.settings import Settings
 from rlar_graph.state import AcquireState
 from rlar_graph.testing import Answer, ChatRequest, ScriptedChatServer, failing, scripted_model
+from rlar_graph.toolmaking.candidates import code_of, tidied, tool_name, tried
+from rlar_graph.toolmaking.writing import Assignment, Plan, write
 from rlar_graph.types import Rollout
-from rlar_graph.writing import Assignment, Plan, write
 from tests.made_families import ALWAYS, FAMILY, HALF, HEAD, NEVER, RIGHT, SIGNATURE, answer, probes, records
 
 PLAN = Plan(steps=["read how many digits", "read the divisor", "check both"]).model_dump_json()

@@ -10,13 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 from langgraph.runtime import Runtime
 
-from rlar_graph.branch_steps import step_of
 from rlar_graph.engine import Engine
 from rlar_graph.graph import Context, _in_branch, build_graph
 from rlar_graph.process_engine import process_engine
 from rlar_graph.server import create_app
 from rlar_graph.settings import Settings
 from rlar_graph.state import AcquireState
+from rlar_graph.toolmaking.branch_steps import step_of
 
 ROOT = Path(__file__).parents[1]
 SUM: Any = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}

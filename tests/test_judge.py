@@ -13,7 +13,6 @@ import pytest
 
 from rlar_graph.admission import AdmissionReport, Requirements, admit
 from rlar_graph.errors import InputError, ToolError
-from rlar_graph.judge_checks import steadiness
 from rlar_graph.probes import OUTER_WHITESPACE, Probe
 from rlar_graph.resources import Resources
 from rlar_graph.rewards.base import ToolSpec
@@ -25,6 +24,7 @@ from rlar_graph.rewards.quotes import Quotable
 from rlar_graph.rewards.rubric import Criterion, Mode, Rubric, with_universal
 from rlar_graph.settings import Settings
 from rlar_graph.testing import Answer, ChatRequest, Line, Script, cut_off, failing, refusing, truncated
+from rlar_graph.toolmaking.judge_checks import steadiness
 from rlar_graph.types import Rollout, Verdict
 from tests import scripted_judges as scripts
 from tests.scripted_judges import CRITERIA, EVEN, LARGER, criteria_of, findings, judging, open_rollout, part

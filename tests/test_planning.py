@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from rlar_graph.planning import MAX_CALLS, Planner, kinds
+from rlar_graph.planning.planner import MAX_CALLS, Planner, kinds
+from rlar_graph.planning.sorting import MENU, PROMPTS_PER_CALL, excerpt, open_signature
 from rlar_graph.registry.workshop_records import Label
 from rlar_graph.resources import Resources
 from rlar_graph.routing.signature import UNDECIDED, AnswerType, Domain, Evidence, Signature
 from rlar_graph.settings import Settings
-from rlar_graph.sorting import MENU, PROMPTS_PER_CALL, excerpt, open_signature
 from rlar_graph.testing import Answer, ChatRequest, Line, ScriptedChatServer, cut_off, failing, fenced
 from rlar_graph.types import Rollout
 

@@ -20,7 +20,6 @@ from rlar_graph.probe_making.panel import CONTROL, Mark, Sheet
 from rlar_graph.probe_making.sides import on_sides
 from rlar_graph.probe_making.wordings import wordings
 from rlar_graph.probes import Probe
-from rlar_graph.proving import prove
 from rlar_graph.resources import Resources
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.generated import GeneratedVerifier
@@ -29,6 +28,7 @@ from rlar_graph.rewards.verifiers.short_answer import ShortAnswerVerifier
 from rlar_graph.routing.signature import Signature
 from rlar_graph.settings import Settings
 from rlar_graph.testing import Answer, ChatRequest, Script, ScriptedChatServer, failing
+from rlar_graph.toolmaking.proving import prove
 from rlar_graph.types import Rollout
 
 FAMILY = "source:puzzles"

@@ -9,13 +9,13 @@ from math import comb
 import pytest
 
 from rlar_graph.admission.checks import wilson_lower
-from rlar_graph.candidates import judged
 from rlar_graph.probes import Probe
-from rlar_graph.proving import FLOOR, SURE, Proof, answers_changed, changes_for, needed_rate, prove
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.generated import GeneratedVerifier
 from rlar_graph.routing.signature import Signature
 from rlar_graph.sandbox import Limits, Sandbox, open_sandbox
+from rlar_graph.toolmaking.candidates import judged
+from rlar_graph.toolmaking.proving import FLOOR, SURE, Proof, answers_changed, changes_for, needed_rate, prove
 from rlar_graph.types import Rollout
 from tests.made_families import ALWAYS, HALF, HEAD, NEVER, RIGHT, SIGNATURE, probes
 

@@ -11,7 +11,14 @@ from typer.testing import CliRunner
 from rlar_graph.cli.app import app
 from rlar_graph.engine import Engine
 from rlar_graph.errors import InputError
-from rlar_graph.router_report import Agreement, Judged, RouterReport, agreement, compare_routers, evidence_of
+from rlar_graph.evaluation.routers import (
+    Agreement,
+    Judged,
+    RouterReport,
+    agreement,
+    compare_routers,
+    evidence_of,
+)
 from rlar_graph.routing.signature import Evidence
 from rlar_graph.types import Rollout, Score
 

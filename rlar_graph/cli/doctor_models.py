@@ -75,8 +75,8 @@ def _attention(settings: Settings) -> Finding:
 
 def _room(settings: Settings) -> Finding:
     """Say how large a model may be, and which known ones with an allowed licence that leaves."""
-    from rlar_graph.catalogue import ranked
     from rlar_graph.hardware import network_bytes
+    from rlar_graph.hub.catalogue import ranked
     from rlar_graph.rewards.model_store import SLACK, bytes_per_weight
 
     room = network_bytes(settings.reward_model_memory_mb)

@@ -12,8 +12,8 @@ from rlar_graph.cli.console import console
 from rlar_graph.cli.options import QuietOption, RegistryOption, WorkersOption, settings_from
 
 if TYPE_CHECKING:
-    from rlar_graph.evaluation import FileResult
-    from rlar_graph.router_report import RouterReport
+    from rlar_graph.evaluation.labelled import FileResult
+    from rlar_graph.evaluation.routers import RouterReport
 
 COLUMNS = ("pointwise_accuracy", "tpr", "tnr", "pair_accuracy", "bon_accuracy", "pointwise_accuracy_strict")
 
@@ -36,8 +36,8 @@ def evaluate(
     """Score labelled files and print how often the scores agree with the labels."""
     from rlar_graph.cli.progress import progress_over
     from rlar_graph.engine import Engine
-    from rlar_graph.evaluation import evaluate_file
-    from rlar_graph.router_report import compare_routers
+    from rlar_graph.evaluation.labelled import evaluate_file
+    from rlar_graph.evaluation.routers import compare_routers
 
     results, report = [], None
     with Engine(settings_from(registry, workers)) as engine:

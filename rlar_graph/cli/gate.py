@@ -71,10 +71,10 @@ def _measured(engine: Engine, version: ToolVersion, more: tuple[Probe, ...]) -> 
     """Run a made tool through the gate, on every probe it can be held to."""
     from rlar_graph.admission import admit
     from rlar_graph.probe_making.keeping import kept
-    from rlar_graph.proving import requirements_for
     from rlar_graph.registry.portable_evidence import own_key
     from rlar_graph.rewards.base import ToolSpec
     from rlar_graph.rewards.load import load_registered
+    from rlar_graph.toolmaking.proving import requirements_for
 
     registry = engine.resources.registry
     source = registry.source(version.tool, version.number) or ""

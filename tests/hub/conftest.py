@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rlar_graph.testing_hub import LocalHub
+from rlar_graph.testing.hub import LocalHub
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rlar_graph.testing_hub import HubRepo
+from rlar_graph.testing.hub import HubRepo
 
 CONFIG: dict[str, object] = {
     "architectures": ["LlamaForSequenceClassification"],

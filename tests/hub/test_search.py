@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from rlar_graph.catalogue import KnownModel, catalogue, ranked
 from rlar_graph.deadline import Fault
 from rlar_graph.hub import Hub, ModelCard
 from rlar_graph.hub.card import is_repo_id
+from rlar_graph.hub.catalogue import KnownModel, catalogue, ranked
 from rlar_graph.hub.weights import flaw
-from rlar_graph.model_search import Search, search_models
 from rlar_graph.registry import open_registry
 from rlar_graph.registry.store import Registry
 from rlar_graph.rewards.model_adapters import adapter_of
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.routing.signature import Signature
 from rlar_graph.settings import Settings
-from rlar_graph.testing_hub import HubRepo, LocalHub
+from rlar_graph.testing.hub import HubRepo, LocalHub
+from rlar_graph.toolmaking.model_search import Search, search_models
 from tests.hub import stand_ins
 
 DIALOGUE = Signature.parse("dialogue/text/none/und")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlar_graph.websearch import names_in, query_for, repositories
+from rlar_graph.hub.websearch import names_in, query_for, repositories
 
 
 def test_names_come_from_addresses_of_the_hub_alone() -> None:

@@ -34,7 +34,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     """The models."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    from rlar_graph.testing_models import make_model
+    from rlar_graph.testing.models import make_model
     from tests.models import world
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")

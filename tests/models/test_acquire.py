@@ -17,8 +17,8 @@ from rlar_graph.probe_making.keeping import keep
 from rlar_graph.rewards.model_pool import close_pool
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.settings import Settings
-from rlar_graph.testing_hub import HubRepo, LocalHub
-from rlar_graph.testing_models import files_of
+from rlar_graph.testing.hub import HubRepo, LocalHub
+from rlar_graph.testing.models import files_of
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.models.conftest import Models

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from rlar_graph.cli.doctor_models import model_findings
 from rlar_graph.rewards.model_store import NO_TORCH, can_run_here
 from rlar_graph.settings import Settings
-from rlar_graph.testing_hub import LocalHub
-from rlar_graph.testing_pooling import PoolingStandIn
+from rlar_graph.testing.hub import LocalHub
+from rlar_graph.testing.pooling import PoolingStandIn
 
 
 def findings(**settings: object) -> dict[str, tuple[str, str]]:

@@ -29,8 +29,8 @@ from rlar_graph.rewards.model_process import LoadOrder, ModelGone, ModelProcess
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.reward_model import RewardModel
 from rlar_graph.settings import Settings
-from rlar_graph.testing_hub import HubRepo, LocalHub
-from rlar_graph.testing_models import files_of
+from rlar_graph.testing.hub import HubRepo, LocalHub
+from rlar_graph.testing.models import files_of
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.models.conftest import Models
@@ -129,7 +129,7 @@ def test_16_bit_floats_are_the_models_own_when_read_alone_and_near_it_in_batches
 @pytest.fixture(scope="module")
 def wide(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that is wide enough for 16-bit floats to round differently in batches of another shape."""
-    from rlar_graph.testing_models import make_model
+    from rlar_graph.testing.models import make_model
 
     return make_model(tmp_path_factory.mktemp("wide") / "model", models.texts, width=256, layers=4)
 

@@ -8,11 +8,8 @@ from random import Random
 
 import pytest
 
-from rlar_graph import model_checks as checks
 from rlar_graph.errors import ToolError
 from rlar_graph.hub import ModelCard
-from rlar_graph.model_checks import Pair
-from rlar_graph.model_evaluation import evaluate, outdone, pairs_of
 from rlar_graph.probes import Probe
 from rlar_graph.rewards.base import ToolSpec
 from rlar_graph.rewards.calibration import Calibration, brier, fit
@@ -21,6 +18,9 @@ from rlar_graph.rewards.model_adapters import LabelHead, ScalarHead, WordChoice,
 from rlar_graph.rewards.model_batches import planned, shortened
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.near_ties import NearTies
+from rlar_graph.toolmaking import model_checks as checks
+from rlar_graph.toolmaking.model_checks import Pair
+from rlar_graph.toolmaking.model_evaluation import evaluate, outdone, pairs_of
 from rlar_graph.types import Rollout, Verdict, abstain
 from tests.models import world
 

@@ -18,7 +18,7 @@ from rlar_graph.probe_making.keeping import keep
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.model_store import can_run_here
 from rlar_graph.settings import Settings
-from rlar_graph.testing_pooling import PoolingStandIn
+from rlar_graph.testing.pooling import PoolingStandIn
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.models.test_parts import polite

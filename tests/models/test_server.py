@@ -21,8 +21,8 @@ from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.pooling_dialects import DIALECTS, RENDERED_HERE
 from rlar_graph.rewards.pooling_server import PoolingServer, ServerTerms
 from rlar_graph.settings import Settings
-from rlar_graph.testing_http import Reply
-from rlar_graph.testing_pooling import PoolingStandIn
+from rlar_graph.testing.http import Reply
+from rlar_graph.testing.pooling import PoolingStandIn
 from rlar_graph.types import Rollout
 
 QUICK = ServerTerms(seconds=5.0, retries=2, pause=0.01)

@@ -21,7 +21,7 @@ from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.reading import Reading
 from rlar_graph.rewards.reward_model import RewardModel
 from rlar_graph.settings import Settings
-from rlar_graph.testing_hub import HubRepo, LocalHub
+from rlar_graph.testing.hub import HubRepo, LocalHub
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.scale.conftest import TestCluster, wait_until
@@ -36,7 +36,7 @@ PROMPT = world.prompt_of("lamp", "came too late")
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
-    from rlar_graph.testing_models import files_of, make_model
+    from rlar_graph.testing.models import files_of, make_model
 
     folder = make_model(tmp_path_factory.mktemp("model") / "trained", [*world.texts()], seed=7)
     with LocalHub({"acme/reward": HubRepo(files_of(folder))}) as opened:

@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 
 from rlar_graph.admission import AdmissionReport, Check, Failure, Requirements, admit
 from rlar_graph.admission.checks import wilson_lower
-from rlar_graph.candidates import judged
-from rlar_graph.judge_checks import steadiness
 from rlar_graph.probes import LEADING_PROSE, OUTER_WHITESPACE, Probe, Transform
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.generated import FIRST_CHUNK, check_source
 from rlar_graph.rewards.judge import Judge
 from rlar_graph.routing.signature import AnswerType, Evidence, Signature
+from rlar_graph.toolmaking.candidates import judged
+from rlar_graph.toolmaking.judge_checks import steadiness
 
 SURE = 0.9
 FLOOR = 0.83

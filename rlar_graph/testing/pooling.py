@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rlar_graph.testing_http import LocalServer, Reply, json_reply
+from rlar_graph.testing.http import LocalServer, Reply, json_reply
 
 
 class PoolingStandIn(LocalServer):

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Literal
 
 from rlar_graph.engine import Engine
-from rlar_graph.evaluation import RIGHT_FROM, Item, read_items
+from rlar_graph.evaluation.labelled import RIGHT_FROM, Item, read_items
 from rlar_graph.library import Loaded
 from rlar_graph.rewards.load import BUILTINS
 from rlar_graph.routing.signature import Evidence

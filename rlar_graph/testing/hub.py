@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from rlar_graph.testing_http import LocalServer, Reply, json_reply
+from rlar_graph.testing.http import LocalServer, Reply, json_reply
 
 
 @dataclass

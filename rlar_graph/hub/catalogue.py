@@ -61,7 +61,7 @@ class KnownModel:
 @cache
 def catalogue() -> tuple[KnownModel, ...]:
     """Return all entries, in the order of the file."""
-    text = resources.files("rlar_graph").joinpath("catalogue.json").read_text(encoding="utf-8")
+    text = resources.files("rlar_graph.hub").joinpath("catalogue.json").read_text(encoding="utf-8")
     read = json.loads(text)
     sources = read["sources"]
     return tuple(

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rlar_graph.errors import LLMError
-from rlar_graph.families import find_families
 from rlar_graph.llm import LanguageModel, Usage
+from rlar_graph.planning.families import find_families
+from rlar_graph.planning.sorting import PROMPTS_PER_CALL, ROLE, open_signature, sort_prompts
 from rlar_graph.registry.workshop_records import Label
 from rlar_graph.resources import Resources
 from rlar_graph.routing.grouping import group
@@ -23,7 +24,6 @@ from rlar_graph.routing.kinds import kinds
 from rlar_graph.routing.learned import TRUST, LearnedRouter
 from rlar_graph.routing.router import Route, route
 from rlar_graph.routing.signature import UNDECIDED, Domain, Signature
-from rlar_graph.sorting import PROMPTS_PER_CALL, ROLE, open_signature, sort_prompts
 from rlar_graph.types import Rollout
 
 __all__ = ["MAX_CALLS", "Planner", "kinds"]

@@ -15,16 +15,16 @@ from itertools import product
 from random import Random
 from typing import get_args
 
-from rlar_graph import model_checks as checks
 from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.admission.report import attacks_of
-from rlar_graph.candidates import judged
 from rlar_graph.errors import ToolError
-from rlar_graph.model_checks import Accuracy, Pair
 from rlar_graph.probes import LEADING_PROSE, OUTER_WHITESPACE, Expect, Probe, Transform
 from rlar_graph.rewards.base import RewardTool
 from rlar_graph.rewards.calibration import Calibration, fit
 from rlar_graph.rewards.model_source import ModelSource
+from rlar_graph.toolmaking import model_checks as checks
+from rlar_graph.toolmaking.candidates import judged
+from rlar_graph.toolmaking.model_checks import Accuracy, Pair
 from rlar_graph.types import Verdict
 
 PER_PROMPT = 12

@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 
-from rlar_graph.catalogue import known, ranked
 from rlar_graph.deadline import Fault
 from rlar_graph.errors import ToolError
 from rlar_graph.hardware import disk_free_bytes, network_bytes
 from rlar_graph.hub import Hub, ModelCard, Terms, refusals
 from rlar_graph.hub.card import is_repo_id
+from rlar_graph.hub.catalogue import known, ranked
+from rlar_graph.hub.websearch import query_for, repositories
 from rlar_graph.registry.store import Registry
 from rlar_graph.rewards.model_adapters import adapter_of, is_encoder
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.model_store import can_run_here, hub_of, on_gpu
 from rlar_graph.routing.signature import Signature
 from rlar_graph.settings import Settings
-from rlar_graph.websearch import query_for, repositories
 
 CACHED = "reward_models"
 """Kind of the entries in the registry's cache."""

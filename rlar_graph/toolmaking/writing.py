@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, Field
 
-from rlar_graph.candidates import (
+from rlar_graph.errors import LLMError, LLMReplyError
+from rlar_graph.llm import LanguageModel
+from rlar_graph.probes import Probe
+from rlar_graph.prompts.loader import load_prompt
+from rlar_graph.rewards.generated import evidence_columns
+from rlar_graph.sandbox.base import Sandbox
+from rlar_graph.toolmaking.candidates import (
     COMPLETION_CHARS,
     MISTAKES_SHOWN,
     PROMPT_CHARS,
@@ -21,12 +27,6 @@ from rlar_graph.candidates import (
     tidied,
     tried,
 )
-from rlar_graph.errors import LLMError, LLMReplyError
-from rlar_graph.llm import LanguageModel
-from rlar_graph.probes import Probe
-from rlar_graph.prompts.loader import load_prompt
-from rlar_graph.rewards.generated import evidence_columns
-from rlar_graph.sandbox.base import Sandbox
 from rlar_graph.types import Rollout
 
 ROLE = "code_writer"

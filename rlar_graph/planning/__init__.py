@@ -1,0 +1,1 @@
+"""Where prompts go that rules leave open, and which families they form."""
