@@ -62,6 +62,9 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 	$(BIN)/python benchmarks/sandbox.py --quick
 	$(BIN)/python benchmarks/acquire.py --scripted
 	$(BIN)/python benchmarks/server.py
+	$(BIN)/python benchmarks/machine.py
+	if test -e $(MORE)/installed; then \
+	  $(MORE)/bin/python benchmarks/reward_model.py && $(MORE)/bin/python benchmarks/ray_sandbox.py; fi
 
 drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md and docs/studio.md
 	$(BIN)/python docs/draw_graph.py
