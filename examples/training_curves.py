@@ -82,9 +82,13 @@ def draw(out: Path, window: int = 15) -> Path | None:
             axis.plot(steps, _smooth(rows, "abstained", window), ":", color=f"C{number + 1}")
         axis.set(title=kind, xlabel="step", ylim=(-0.02, 1.02))
     axes[0].set_ylabel(f"right (dotted: abstained), {window} steps")
-    if arms:
-        axes[0].legend()
     _bars(axes[-1], out, kinds)
+    named = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=len(named))
     path = out / "curves.png"
     figure.savefig(path, dpi=80)
     return path
@@ -92,16 +96,18 @@ def draw(out: Path, window: int = 15) -> Path | None:
 
 def _bars(axis: Any, out: Path, kinds: Sequence[str]) -> None:
     """Draw held-out accuracy of the untrained policy and of every arm that went to its end."""
-    policies = [out / "untrained.json", *sorted(out.glob("*/trained.json"))]
-    for number, path in enumerate(path for path in policies if path.exists()):
+    policies = [
+        path for path in [out / "untrained.json", *sorted(out.glob("*/trained.json"))] if path.exists()
+    ]
+    width = 0.8 / max(1, len(policies))
+    for number, path in enumerate(policies):
         found = json.loads(path.read_text(encoding="utf-8"))["by_kind"]
-        places = [place + 0.25 * number for place in range(len(kinds))]
-        label = path.parent.name if number else "untrained"
         heights = [found.get(kind, {}).get("sampled", 0) for kind in kinds]
-        axis.bar(places, heights, 0.25, label=label, color=f"C{number}")
+        places = [place + width * (number - (len(policies) - 1) / 2) for place in range(len(kinds))]
+        label = path.parent.name if number else "untrained"
+        axis.bar(places, heights, width, label=label, color=f"C{number}")
     axis.set_xticks(range(len(kinds)), kinds)
     axis.set_title("held-out, sampled")
-    axis.legend()
 
 
 def _read(path: Path) -> dict[str, list[dict[str, str]]]:
