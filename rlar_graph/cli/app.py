@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rlar_graph import __version__
-from rlar_graph.cli import doctor, evaluate, report, score, serve, tools
+from rlar_graph.cli import doctor, evaluate, prepare, report, score, serve, tools
 from rlar_graph.errors import InputError, RlarError, SettingsError
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("score")(score.score)
-app.command("prepare")(score.prepare)
+app.command("prepare")(prepare.prepare)
 app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
