@@ -5,13 +5,13 @@ They only read. The caller owns the connection; ``since`` leaves out what was be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from rlar_graph.registry.records import Decision, Event
 from rlar_graph.registry.series import NO_STEP
+from rlar_graph.registry.summary_records import Extent, OutcomeSum, RewardSum, Sampled, UsageSum
 from rlar_graph.registry.tables import (
     admissions,
     decisions,
@@ -30,86 +30,6 @@ RESOLUTIONS = ((timedelta(hours=6), 16), (timedelta(days=3), 15), (timedelta(day
 STATE_CHANGES = ("registered", "imported", "admitted", "rejected", "promoted", "retired", "quarantined")
 RECENT_DECISIONS = 20_000
 """How far back the latest decisions of each tool are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class RewardSum:
-    """What one version of a tool gave in one stretch of steps or of time."""
-
-    tool: str
-    """Name of the tool."""
-    version: int
-    """Its version."""
-    place: str
-    """First step of the stretch, or its beginning in time as ISO text without seconds, cut to a resolution."""
-    completions: int
-    """Completions it was asked to score."""
-    abstentions: int
-    """Completions it did not judge."""
-    total: float
-    """Sum of its values."""
-    squares: float
-    """Sum of their squares."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """How far the rewards reach."""
-
-    first: str
-    """The first minute, as ISO text."""
-    last: str
-    """The last minute."""
-    first_step: int | None
-    """The trainer's first step; None where no trainer named any."""
-    last_step: int | None
-    """The last step."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeSum:
-    """How many completions came to one outcome."""
-
-    slot: str
-    """Beginning of the ten minutes, as ISO text; empty in sums over all time."""
-    signature: str
-    """Key of the signature; empty in sums over all signatures."""
-    tool: str
-    """Name of the tool; empty where none served, and in sums over all tools."""
-    reason: str
-    """Kind of abstention; empty for completions with a value."""
-    completions: int
-    """How many."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageSum:
-    """What was asked of one version."""
-
-    tool: str
-    """Name of the tool."""
-    version: int
-    """Its version."""
-    batches: int
-    """Batches it served."""
-    completions: int
-    """Completions it was asked to score."""
-    abstentions: int
-    """Completions it did not judge."""
-    errors: int
-    """Calls in which it broke as a whole."""
-    seconds: float
-    """Wall-clock seconds it took."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A kept decision, and when it was made."""
-
-    at: datetime
-    """When."""
-    decision: Decision
-    """The decision."""
 
 
 def extent(connection: sa.Connection, since: str) -> Extent | None:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import sqlalchemy as sa
 
 from rlar_graph.registry import summary
-from rlar_graph.registry.summary import RewardSum
+from rlar_graph.registry.summary_records import RewardSum
 
 Axis: TypeAlias = Literal["step", "time"]
 

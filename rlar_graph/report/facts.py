@@ -17,7 +17,7 @@ from rlar_graph.registry import summary, versions, workshop_summary
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.readonly import look
 from rlar_graph.registry.records import Event, ToolRecord, ToolVersion
-from rlar_graph.registry.summary import OutcomeSum, Sampled, UsageSum
+from rlar_graph.registry.summary_records import OutcomeSum, Sampled, UsageSum
 from rlar_graph.registry.workshop_records import Attempt, Audit
 from rlar_graph.registry.workshop_summary import Alarm, AttemptSum, DailySpend
 from rlar_graph.report.curve import Curves, read_curves

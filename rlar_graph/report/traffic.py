@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from rlar_graph.registry.summary import OutcomeSum, Sampled
+from rlar_graph.registry.summary_records import OutcomeSum, Sampled
 from rlar_graph.report.charts import legend, meter, stacked_chart
 from rlar_graph.report.curve import Axis, Curve, Curves
 from rlar_graph.report.facts import Facts
