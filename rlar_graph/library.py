@@ -177,7 +177,10 @@ class Library:
             return self._registered(version)
         builtin = builtin_for(signature) if version is None else builtin_named(version.tool)
         if builtin is not None:
-            return self._builtin(builtin, signature)
+            found = self._builtin(builtin)
+            if version is None and isinstance(found, Loaded) and not registry.frozen:
+                registry.bind(signature.key, builtin.name, reason="built in", who="rlar")
+            return found
         return self._missing(keys, signature)
 
     def _registered(self, version: ToolVersion) -> Loaded | str:
@@ -208,8 +211,12 @@ class Library:
                 return f"no tool serves {signature}; the last try for {key} was {attempt.outcome}: {attempt.reason}"
         return no_tool(signature)
 
-    def _builtin(self, builtin: Builtin, signature: Signature) -> Loaded | str:
-        """Return a built-in, admitted first if this registry does not know this version of it yet."""
+    def _builtin(self, builtin: Builtin) -> Loaded | str:
+        """Return a built-in, admitted first if this registry does not know this version of it yet.
+
+        It is the version with this process's settings, whichever is the active one: processes with other settings
+        score by theirs, on the same registry.
+        """
         tool = self._constructed(builtin)
         registry = self._resources.registry
         version = registry.find(builtin.name, tool.spec.content_hash)
@@ -217,11 +224,9 @@ class Library:
             if registry.frozen:
                 return f"the registry is frozen and does not hold an admitted version of {builtin.name}"
             version = self._admit(tool, builtin, version)
-        if version.state != "active":
+        if not registry.may_score(version):
             report = f"`rlar tools show {builtin.name}` says why"
             return f"{builtin.name} v{version.number} is {version.state}: {report}"
-        if not registry.frozen:
-            registry.bind(signature.key, builtin.name, reason="built in", who="rlar")
         return self._loaded.setdefault(
             (version.tool, version.number), Loaded(tool, version.tool, version.number)
         )

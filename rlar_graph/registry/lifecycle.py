@@ -13,6 +13,10 @@ import sqlalchemy as sa
 from rlar_graph.errors import RegistryError
 from rlar_graph.registry import versions
 from rlar_graph.registry.records import Report, ToolRecord, ToolVersion
+from rlar_graph.registry.tables import events
+
+ROLLED_BACK = "rolled back: "
+"""How the reason of a rollback begins, in the history."""
 
 
 def promote(connection: sa.Connection, name: str, number: int, reason: str, who: str) -> ToolVersion:
@@ -82,7 +86,7 @@ def rollback(connection: sa.Connection, name: str, reason: str, who: str) -> Too
     ]
     if not older:
         raise RegistryError(f"the tool {name!r} has no earlier version to go back to")
-    return promote(connection, name, older[-1].number, f"rolled back: {reason}", who)
+    return promote(connection, name, older[-1].number, f"{ROLLED_BACK}{reason}", who)
 
 
 def readmit(
@@ -108,6 +112,20 @@ def readmit(
     elif not report.admitted and version.state in ("active", "retired"):
         return quarantine(connection, name, number, reason, who)
     return versions.by_number(connection, name, number)
+
+
+def may_score(connection: sa.Connection, version: ToolVersion) -> bool:
+    """Say whether a version may score for a process that can load no other content, as with built-in tools.
+
+    The active one may, and so may one that was retired because a process with other settings, or of another release,
+    brought its own: both were admitted. One that somebody rolled back from, or quarantined, may not.
+    """
+    if version.state != "retired":
+        return version.state == "active"
+    row = versions.version_id(connection, version.tool, version.number)
+    last = sa.select(events.c.reason).where(events.c.version_id == row, events.c.action == "retired")
+    reason: str | None = connection.execute(last.order_by(events.c.id.desc())).scalars().first()
+    return not (reason or "").startswith(ROLLED_BACK)
 
 
 def _tool(connection: sa.Connection, name: str) -> ToolRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlar_graph.registry import portable, versions
+from rlar_graph.registry import lifecycle, portable, versions
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.records import Event, ToolRecord, ToolVersion
 from rlar_graph.registry.tables import storable
@@ -23,6 +23,7 @@ class Shelf(Workshop):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._pinned: dict[str, ToolVersion] | None = None
+        self._held: dict[tuple[str, str], tuple[ToolVersion, bool]] = {}
 
     @property
     def frozen(self) -> bool:
@@ -30,9 +31,13 @@ class Shelf(Workshop):
         return self._pinned is not None
 
     def freeze(self) -> None:
-        """Pin the versions that are active now and refuse changes of tools from here on."""
+        """Pin the versions that are active now, and what may score beside them, and refuse changes of tools."""
         if self._pinned is None:
             with self._database.reading() as connection:
+                for tool in versions.records(connection):
+                    for version in tool.versions:
+                        held = version, lifecycle.may_score(connection, version)
+                        self._held[version.tool, version.content_hash] = held
                 self._pinned = versions.active_by_key(connection, None)
 
     def active(self, key: str) -> ToolVersion | None:
@@ -65,11 +70,17 @@ class Shelf(Workshop):
 
     def find(self, name: str, content_hash: str) -> ToolVersion | None:
         """Return the version of a tool that has this content, or None; frozen, as it was when it was frozen."""
-        for pinned in (self._pinned or {}).values():
-            if (pinned.tool, pinned.content_hash) == (name, content_hash):
-                return pinned
+        if self.frozen:
+            return self._held.get((name, content_hash), (None, False))[0]
         with self._database.reading() as connection:
             return versions.by_content(connection, name, content_hash)
+
+    def may_score(self, version: ToolVersion) -> bool:
+        """Say whether a version may score for a process that can load no other content; frozen, as it was then."""
+        if self.frozen:
+            return self._held.get((version.tool, version.content_hash), (None, False))[1]
+        with self._database.reading() as connection:
+            return lifecycle.may_score(connection, version)
 
     def source(self, name: str, number: int) -> str | None:
         """Return the source of a version, or None for a built-in one.
