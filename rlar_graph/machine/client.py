@@ -162,7 +162,9 @@ class MachineEngine:
             if self._calls:
                 self._connect()
             else:
-                select.select([self._bell], [], [])
+                waiting = select.poll()  # select() cannot wait for a descriptor of 1024 or above
+                waiting.register(self._bell, select.POLLIN)
+                waiting.poll()
                 hush(self._bell)
             return
         self._send(link)

@@ -166,7 +166,7 @@ class Host:
         self._loop.add_signal_handler(signal.SIGTERM, self._ended.set)
         self._listener.setblocking(False)
         self._listener.listen(rendezvous.BACKLOG)
-        self._loop.add_reader(self._listener, self._accept)
+        self._listen()
         watch = self._loop.create_task(self._watch())
         await self._ended.wait()
         watch.cancel()
@@ -214,6 +214,11 @@ class Host:
             link, _ = self._listener.accept()
         except (BlockingIOError, ConnectionError):
             return False
+        except OSError as error:  # out of descriptors: the client waits in line until some are free
+            log.warning("a client has to wait: %s", error)
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(ALIVE_SECONDS, self._listen)
+            return False
         if rendezvous.peer_of(link) not in {os.geteuid(), 0}:
             log.warning("a client of another user is let go")
             link.close()
@@ -223,6 +228,11 @@ class Host:
         self._welcomes.add(welcome)
         welcome.add_done_callback(self._welcomes.discard)
         return True
+
+    def _listen(self) -> None:
+        """Take clients in as they come, unless the end has come first."""
+        if self._listener.fileno() >= 0 and not self._ended.is_set():
+            self._loop.add_reader(self._listener, self._accept)
 
     async def _welcome(self, link: socket.socket) -> None:
         await self._loop.connect_accepted_socket(partial(Connection, self), link)

@@ -87,7 +87,7 @@ class Meeting:
         """Return the meeting for a process's settings."""
         settings = settings_for_engine(settings)
         said = {name: value for name, value in revealed(settings).items() if name not in ASIDE}
-        place = [rlar_graph.__version__, str(Path(rlar_graph.__file__).parent), sys.prefix]
+        place = [rlar_graph.__version__, str(Path(rlar_graph.__file__).parent), sys.prefix, *_paths_hold_in()]
         decisive = json.dumps([said, place], sort_keys=True).encode()
         # The settings hold passwords and the name is seen in logs: it must be dear to guess from.
         digest = hashlib.scrypt(decisive, salt=b"rlar-graph engine", n=4096, r=8, p=1, dklen=16)
@@ -183,6 +183,15 @@ def revealed(settings: Settings) -> dict[str, object]:
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in settings.model_dump().items()
     }
+
+
+def _paths_hold_in() -> tuple[str, ...]:
+    """Return what names the machine and its view of files: in another one a registry's path is another registry's."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return boot, os.readlink("/proc/self/ns/mnt")
+    except OSError:  # no /proc to speak of
+        return (socket.gethostname(),)
 
 
 @contextmanager
