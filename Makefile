@@ -66,8 +66,9 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 	if test -e $(MORE)/installed; then \
 	  $(MORE)/bin/python benchmarks/reward_model.py && $(MORE)/bin/python benchmarks/ray_sandbox.py; fi
 
-drawing: $(VENV)/installed ## Draw the compiled graph into docs/architecture.md and docs/studio.md
+drawing: $(VENV)/installed ## Draw the graph into docs/architecture.md and docs/studio.md, list the settings in docs/settings.md
 	$(BIN)/python docs/draw_graph.py
+	$(BIN)/python docs/list_settings.py
 
 clean: ## Remove the virtual environments and caches
 	rm -rf $(VENV) $(MORE) $(VERIFIERS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from rlar_graph.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,3 +59,11 @@ def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"`?make ([a-z]+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_setting_is_listed_as_it_is_declared() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    lister = runpy.run_path(str(ROOT / "docs" / "list_settings.py"))
+    listed = page.partition(lister["MARK"])[2].strip()
+    assert listed == lister["sections"]().strip(), "`make drawing` writes it anew"
+    assert [*re.findall(r"^\| `(\w+)` \|", listed, re.MULTILINE)] == [*Settings.model_fields]
