@@ -218,3 +218,29 @@ def test_the_trainers_step_is_kept_with_what_was_scored(tmp_path: Path) -> None:
         reward.score([Rollout("What is 2 + 2?", ("4",), reference="4")], step=7)
     with closing(sqlite3.connect(f"{tmp_path}/r.db")) as connection:
         assert connection.execute("SELECT DISTINCT step FROM rlar_rewards").fetchall() == [(7,)]
+
+
+def test_partial_credit_is_the_fraction_passed(tmp_path: Path) -> None:
+    settings = Settings.load(registry_url=f"sqlite:///{tmp_path}/rlar.db", partial_credit=True)
+    with AgentReward(settings) as reward:
+        [halves, [followed]] = reward.score(
+            [
+                {
+                    "prompt": "Write add(a, b).",
+                    "completions": [
+                        "def add(a, b):\n    return a + b",
+                        "def add(a, b):\n    return 3",
+                        "def add(",
+                    ],
+                    "tests": ["assert add(1, 2) == 3", "assert add(2, 2) == 4"],
+                },
+                {
+                    "prompt": "Describe rain. Use no commas and no word 'wet'.",
+                    "completions": ["Rain, wet and cold."],
+                    "instruction_id_list": ["punctuation:no_comma", "keywords:existence"],
+                    "kwargs": [{}, {"keywords": ["wet"]}],
+                },
+            ]
+        )
+    assert [score.value for score in halves] == [1.0, 0.5, 0.0]
+    assert followed.value == 0.5

@@ -476,7 +476,7 @@ def test_unsafe_is_typed_printed_and_stamped(
 
 
 def test_refusals_offer_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SandboxUnavailable, match="process, e2b, unsafe"):
+    with pytest.raises(SandboxUnavailable, match="process, ray, e2b, unsafe"):
         open_sandbox(engine="docker")
     with pytest.raises(SandboxUnavailable, match="at least one"):
         open_sandbox(workers=0)

@@ -62,6 +62,7 @@ class CodeVerifier:
             name="code",
             kind="verifier",
             summary="Runs a Python program in the sandbox against function tests or input and output pairs.",
+            graded=partial,
         )
 
     def score(self, rollouts: Sequence[Rollout]) -> list[list[Verdict]]:

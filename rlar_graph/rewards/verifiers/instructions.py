@@ -55,6 +55,7 @@ class InstructionVerifier:
             kind="verifier",
             summary="Checks the 25 IFEval instruction types (length, format, keywords, case, language, ...) "
             "on instruction_id_list and kwargs.",
+            graded=partial,
         )
 
     def score(self, rollouts: Sequence[Rollout]) -> list[list[Verdict]]:
