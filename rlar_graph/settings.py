@@ -6,6 +6,7 @@ which beats the defaults below.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Self
 
 from pydantic import Field, SecretStr, ValidationError
@@ -254,8 +255,16 @@ class Settings(BaseSettings):
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
             faults = "; ".join(
-                f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()
+                _fault(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors()
             )
             raise SettingsError(f"{faults} (from arguments, RLAR_* variables or rlar.toml)") from error
         except ValueError as error:
             raise SettingsError(f"rlar.toml: {error}") from error
+
+
+def _fault(name: str, kind: str, message: str) -> str:
+    """Say what is wrong with a setting."""
+    if kind != "extra_forbidden":
+        return f"{name}: {message}"
+    near = get_close_matches(name, Settings.model_fields, 1)
+    return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")

@@ -200,3 +200,18 @@ def test_settings_that_cannot_be_are_named(tmp_path: Path) -> None:
     done = rlar("doctor", cwd=tmp_path)
     assert done.returncode == 2
     assert "workers" in done.stderr
+
+
+def test_a_misspelt_setting_is_told_its_name(tmp_path: Path) -> None:
+    (tmp_path / "rlar.toml").write_text('sandbx = "process"\n', encoding="utf-8")
+    done = rlar("tools", "list", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "sandbx: there is no such setting; did you mean sandbox?" in " ".join(done.stderr.split())
+
+
+def test_records_without_labels_are_told_what_eval_reads(tmp_path: Path) -> None:
+    file = write(tmp_path / "in.jsonl", {"question": "What is 1 + 1?", "completions": ["2"]})
+    done = rlar("eval", file, cwd=tmp_path)
+    assert done.returncode != 0
+    said = " ".join(done.stderr.split())
+    assert "line 1" in said and "texts in chosen or rejected; its fields are: question, completions" in said

@@ -23,6 +23,11 @@ EXTRAS = {
     "local": ("torch", "pip install 'rlar-graph[local]' for reward models on this machine"),
     "e2b": ("e2b_code_interpreter", "pip install 'rlar-graph[e2b]' for a remote sandbox"),
     "ray": ("ray", "pip install 'rlar-graph[ray]' for sandbox workers and model replicas on a cluster"),
+    "pooling": (
+        "jinja2",
+        "pip install 'rlar-graph[pooling]' for chat templates of reward models on a server",
+    ),
+    "trl": ("trl", "pip install 'rlar-graph[trl]' to train with TRL"),
     "postgres": ("psycopg", "pip install 'rlar-graph[postgres]' for a registry on PostgreSQL"),
 }
 DISTRIBUTIONS = ("langgraph", "langchain-openai", "sqlalchemy", "math-verify", "sacrebleu", "jsonschema")

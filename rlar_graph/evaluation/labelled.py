@@ -177,6 +177,12 @@ def read_items(file: str) -> Iterator[Item]:
         meta = record.get("meta") or {}
         if not isinstance(meta, Mapping):
             raise InputError("must be a JSON object", file=file, line=line, field="meta")
+        if record.get("prompt") is None:
+            names = ", ".join(record) or "none"
+            problem = (
+                f"a labelled record needs a prompt, and texts in chosen or rejected; its fields are: {names}"
+            )
+            raise InputError(problem, file=file, line=line, field="prompt")
         evidence = {
             **meta,
             "prompt": record.get("prompt"),

@@ -141,7 +141,7 @@ class Database:
             return sa.create_engine(self.url, poolclass=QueuePool, connect_args=options, **size)
         except ImportError as error:
             raise RegistryError(
-                f"the registry {self.where} needs the PostgreSQL driver: pip install 'psycopg[binary]'"
+                f"the registry {self.where} needs the PostgreSQL driver: pip install 'rlar-graph[postgres]'"
             ) from error
 
     def _switch_to_wal(self) -> None:

@@ -259,5 +259,5 @@ def test_a_registry_in_memory_is_one_for_all_threads_and_gone_on_close() -> None
 
 @pytest.mark.skipif(importlib.util.find_spec("psycopg") is not None, reason="the driver is installed here")
 def test_a_missing_postgresql_driver_says_what_to_install() -> None:
-    with pytest.raises(RegistryError, match=r"pip install 'psycopg\[binary\]'"):
+    with pytest.raises(RegistryError, match=r"pip install 'rlar-graph\[postgres\]'"):
         open_registry("postgresql://user@127.0.0.1/name")
