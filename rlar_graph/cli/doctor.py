@@ -85,6 +85,9 @@ def _sandbox(resources: Resources) -> list[dict[str, str]]:
 
 
 def _llm(settings: Settings) -> dict[str, str]:
+    if settings.llm_base_url is None and settings.llm_model is not None:
+        note = "RLAR_LLM_MODEL names a model, but RLAR_LLM_BASE_URL no server: nothing is asked of it"
+        return _finding("language model", "broken", note)
     if settings.llm_base_url is None:
         note = (
             "none: prompts without a tool abstain. Set RLAR_LLM_BASE_URL, RLAR_LLM_MODEL and RLAR_LLM_API_KEY"
