@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MORE := .venv-more
 VERIFIERS := .venv-verifiers
-MORE_TESTS := tests/models tests/hub tests/registry tests/scale tests/trainers
+MORE_TESTS := tests/models tests/scale tests/trainers
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test more test-more check bench drawing clean
@@ -47,6 +47,7 @@ more: $(MORE)/installed $(VERIFIERS)/installed ## Install torch, trainers and Ra
 
 test-more: more ## Run the tests that need them, and PostgreSQL where it is installed
 	$(MORE)/bin/python -m pytest $(MORE_TESTS)
+	$(MORE)/bin/python -m pytest tests/registry -k postgresql
 	$(VERIFIERS)/bin/python -m pytest tests/trainers/test_verifiers.py
 
 check: $(VENV)/installed-dev ## Lint, types, architecture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -87,25 +88,24 @@ def test_a_registry_that_was_never_read_stops_the_trainer(postgres: PostgresServ
 
 
 TRAINER = """
-import json, sys
-from rlar_graph import AgentReward, Rollout, Settings
-from tests.registry.test_postgresql import CHOICE, SUM
+import json, pickle, sys
+from rlar_graph import AgentReward, Settings
+rollouts = pickle.loads(bytes.fromhex(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 with AgentReward(Settings.load(registry_url=sys.argv[1])) as reward:
     for _ in range(20):
-        rows = reward.score([SUM, CHOICE])
+        rows = reward.score(rollouts)
         assert [[score.value for score in row] for row in rows] == [[1.0, 0.0], [1.0, 0.0]], rows
 print(json.dumps([[score.tool, score.version] for row in rows for score in row]))
 """
 
 
 def test_four_trainers_share_one_registry_and_admit_each_tool_once(database: str) -> None:
-    root = Path(__file__).parents[2]
+    asked = pickle.dumps([SUM, CHOICE]).hex()
     trainers = [
         subprocess.Popen(
-            [sys.executable, "-c", TRAINER, database],
-            cwd=root,
+            [sys.executable, "-c", TRAINER, database, asked],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
