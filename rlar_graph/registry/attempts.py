@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -40,19 +40,21 @@ def of_family(connection: sa.Connection, family: str | None) -> tuple[Attempt, .
     query = sa.select(attempts).order_by(attempts.c.id)
     if family is not None:
         query = query.where(attempts.c.family == family)
-    return tuple(
-        Attempt(
-            family=row.family,
-            kind=row.kind,
-            outcome=cast(AttemptOutcome, row.outcome),
-            reason=row.reason,
-            calls=row.calls,
-            tokens=row.tokens,
-            money=row.money,
-            seconds=row.seconds,
-            at=row.at,
-        )
-        for row in connection.execute(query)
+    return tuple(map(attempt_of, connection.execute(query)))
+
+
+def attempt_of(row: sa.Row[Any]) -> Attempt:
+    """Return an attempt from its row."""
+    return Attempt(
+        family=row.family,
+        kind=row.kind,
+        outcome=cast(AttemptOutcome, row.outcome),
+        reason=row.reason,
+        calls=row.calls,
+        tokens=row.tokens,
+        money=row.money,
+        seconds=row.seconds,
+        at=row.at,
     )
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from rlar_graph.registry.records import Decision, Event
+from rlar_graph.registry.records import Event
 from rlar_graph.registry.series import NO_STEP
 from rlar_graph.registry.summary_records import Extent, OutcomeSum, RewardSum, Sampled, UsageSum
 from rlar_graph.registry.tables import (
@@ -22,6 +22,7 @@ from rlar_graph.registry.tables import (
     usage,
     versions,
 )
+from rlar_graph.registry.traffic import decision_of
 
 POINTS = 60
 """Buckets that a curve comes in at most, before it is drawn."""
@@ -213,20 +214,4 @@ def latest_of_each(connection: sa.Connection, each: int, since: datetime | None)
         .where(inner.c.rank <= each)
         .order_by(inner.c.id.desc())
     )
-    return tuple(
-        Sampled(
-            row.at,
-            Decision(
-                signature=row.signature,
-                prompt_hash=row.prompt_hash,
-                rollout_id=row.rollout_id,
-                family=row.family,
-                tool=row.name,
-                version=row.number,
-                value=row.value,
-                abstained=row.abstained,
-                excerpt=row.excerpt,
-            ),
-        )
-        for row in connection.execute(query)
-    )
+    return tuple(Sampled(row.at, decision_of(row)) for row in connection.execute(query))

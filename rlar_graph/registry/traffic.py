@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -92,17 +93,19 @@ def latest_decisions(connection: sa.Connection, name: str | None, limit: int) ->
     )
     if name is not None:
         query = query.where(tools.c.name == name)
-    return tuple(
-        Decision(
-            signature=row.signature,
-            prompt_hash=row.prompt_hash,
-            rollout_id=row.rollout_id,
-            family=row.family,
-            tool=row.name,
-            version=row.number,
-            value=row.value,
-            abstained=row.abstained,
-            excerpt=row.excerpt,
-        )
-        for row in connection.execute(query)
+    return tuple(map(decision_of, connection.execute(query)))
+
+
+def decision_of(row: sa.Row[Any]) -> Decision:
+    """Return a kept decision from its row, with the tool's ``name`` and the version's ``number`` beside it."""
+    return Decision(
+        signature=row.signature,
+        prompt_hash=row.prompt_hash,
+        rollout_id=row.rollout_id,
+        family=row.family,
+        tool=row.name,
+        version=row.number,
+        value=row.value,
+        abstained=row.abstained,
+        excerpt=row.excerpt,
     )

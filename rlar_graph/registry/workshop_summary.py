@@ -8,9 +8,10 @@ from typing import cast
 
 import sqlalchemy as sa
 
+from rlar_graph.registry.attempts import attempt_of
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.tables import attempts, audits, claims, findings, spend, tools, versions
-from rlar_graph.registry.workshop_records import Attempt, AttemptOutcome, Audit, DriftAction
+from rlar_graph.registry.workshop_records import Attempt, Audit, DriftAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +98,7 @@ def vain_attempts(connection: sa.Connection, limit: int, since: datetime | None)
     query = sa.select(attempts).where(attempts.c.outcome != "admitted")
     if since is not None:
         query = query.where(attempts.c.at >= since)
-    return tuple(
-        Attempt(
-            family=row.family,
-            kind=row.kind,
-            outcome=cast(AttemptOutcome, row.outcome),
-            reason=row.reason,
-            calls=row.calls,
-            tokens=row.tokens,
-            money=row.money,
-            seconds=row.seconds,
-            at=row.at,
-        )
-        for row in connection.execute(query.order_by(attempts.c.id.desc()).limit(limit))
-    )
+    return tuple(map(attempt_of, connection.execute(query.order_by(attempts.c.id.desc()).limit(limit))))
 
 
 def daily_spend(connection: sa.Connection, since: str) -> tuple[DailySpend, ...]:

@@ -125,7 +125,7 @@ def _curve(tool: str | None, places: Sequence[str], sums: dict[int, list[RewardS
 
 def _mean(points: Sequence[Point]) -> float:
     """Return the mean over points, each with its weight."""
-    return sum((point.mean or 0.0) * point.judged for point in points) / sum(point.judged for point in points)
+    return sum(p.mean * p.judged for p in points if p.mean is not None) / sum(p.judged for p in points)
 
 
 def _point(place: str, rows: Iterable[RewardSum]) -> Point:

@@ -127,7 +127,7 @@ def _curves(facts: Facts) -> Iterator[Sign]:
         judged = sum(point.judged for point in tail)
         if judged < ENOUGH or len(tail) < TAIL:
             continue
-        means = [point.mean or 0.0 for point in tail]
+        means = [point.mean for point in tail if point.mean is not None]
         if min(means) > SATURATION:
             advice = "Nothing is left to learn from it, or the policy has found a hole: read some of its completions."
             yield Sign("watch", f"{curve.tool} gives nearly everything full marks", advice, "rewards")

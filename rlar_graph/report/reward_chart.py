@@ -42,15 +42,14 @@ def reward_chart(curve: Curve, curves: Curves, *, wide: bool = False) -> Markup:
 
 def described(curve: Curve, axis: Axis) -> str:
     """Return a curve in a sentence, for who does not see it."""
-    points = [point for point in curve.points if point is not None and point.mean is not None]
-    if not points:
+    known = [(point.mean, point.place) for point in curve.judged if point.mean is not None]
+    if not known:
         return f"{curve.completions:,} completions, none of them with a value."
-    first, last = points[0], points[-1]
-    low = min(points, key=lambda point: point.mean or 0.0)
-    high = max(points, key=lambda point: point.mean or 0.0)
+    (first, begin), (last, end) = known[0], known[-1]
+    (low, trough), (high, peak) = min(known), max(known)
     return (
-        f"Mean {first.mean:.3f} at {place(first.place, axis)}, {last.mean:.3f} at {place(last.place, axis)}; "
-        f"lowest {low.mean:.3f} at {place(low.place, axis)}, highest {high.mean:.3f} at {place(high.place, axis)}; "
+        f"Mean {first:.3f} at {place(begin, axis)}, {last:.3f} at {place(end, axis)}; "
+        f"lowest {low:.3f} at {place(trough, axis)}, highest {high:.3f} at {place(peak, axis)}; "
         f"{curve.completions:,} completions."
     )
 

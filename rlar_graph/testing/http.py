@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ class _Server(ThreadingHTTPServer):
         """Forget clients that hang up."""
 
 
-class LocalServer:
+class LocalServer(ABC):
     """A server on 127.0.0.1 in a thread; a context manager. Says what its :meth:`answer` returns."""
 
     def __init__(self) -> None:
@@ -30,9 +31,10 @@ class LocalServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def answer(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Return what is said to a request."""
-        raise NotImplementedError
+        ...
 
     def close(self) -> None:
         """Stop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 
 from rlar_graph.admission import AdmissionReport
 from rlar_graph.engine import Engine
-from rlar_graph.nodes.registrar import registrar
 from rlar_graph.nodes.rm_evaluator import rm_evaluator
 from rlar_graph.nodes.search import search
 from rlar_graph.probe_making.keeping import keep
@@ -22,6 +21,7 @@ from rlar_graph.testing.models import files_of
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.models.conftest import Models
+from tests.models.world import branch
 
 
 @pytest.fixture
@@ -52,21 +52,6 @@ def settings_for(hub: LocalHub, folder: Path, **more: object) -> Settings:
         reward_model_device="cpu",
         **more,
     )
-
-
-def branch(engine: Engine) -> dict[str, Any]:
-    """Run the branch's nodes as the graph does."""
-    state: dict[str, Any] = {
-        "family": world.FAMILY,
-        "signature": world.SIGNATURE,
-        "examples": world.records(),
-        "kinds": [],
-        "kind": "reward_model",
-    }
-    nodes: tuple[Callable[[Any, Engine], Any], ...] = (search, rm_evaluator, registrar)
-    for node in nodes:
-        state.update(node(state, engine))
-    return state
 
 
 def test_the_model_that_is_right_wins_by_measurement_and_serves(engine: Engine, hub: LocalHub) -> None:

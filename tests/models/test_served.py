@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 from rlar_graph import AgentReward
 from rlar_graph.admission import AdmissionReport
 from rlar_graph.engine import Engine
-from rlar_graph.nodes.registrar import registrar
 from rlar_graph.nodes.rm_evaluator import rm_evaluator
 from rlar_graph.nodes.search import search
 from rlar_graph.probe_making.keeping import keep
@@ -22,6 +21,7 @@ from rlar_graph.testing.pooling import PoolingStandIn
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.models.test_parts import polite
+from tests.models.world import branch
 
 
 @pytest.fixture
@@ -38,21 +38,6 @@ def served(server: PoolingStandIn, folder: Path, **more: object) -> Settings:
     return settings_for(
         folder, rm_server_url=server.url, rm_server_model="acme/reward", rm_server_retries=0, **more
     )
-
-
-def branch(engine: Engine) -> dict[str, Any]:
-    """Run the branch's nodes as the graph does."""
-    state: dict[str, Any] = {
-        "family": world.FAMILY,
-        "signature": world.SIGNATURE,
-        "examples": world.records(),
-        "kinds": [],
-        "kind": "reward_model",
-    }
-    nodes: tuple[Callable[[Any, Engine], Any], ...] = (search, rm_evaluator, registrar)
-    for node in nodes:
-        state.update(node(state, engine))
-    return state
 
 
 def replies() -> Rollout:

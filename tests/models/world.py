@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
+from rlar_graph.engine import Engine
+from rlar_graph.nodes.registrar import registrar
+from rlar_graph.nodes.rm_evaluator import rm_evaluator
+from rlar_graph.nodes.search import search
 from rlar_graph.probes import Probe, hostile_set
 from rlar_graph.types import Rollout
 
@@ -121,3 +127,18 @@ def texts() -> list[str]:
 def records(count: int = 12) -> list[dict[str, object]]:
     """Return prompts of the family as records."""
     return [{"prompt": prompt_of(*some), "data_source": "support"} for some in prompts(1, count)]
+
+
+def branch(engine: Engine) -> dict[str, Any]:
+    """Run the branch's nodes as the graph does."""
+    state: dict[str, Any] = {
+        "family": FAMILY,
+        "signature": SIGNATURE,
+        "examples": records(),
+        "kinds": [],
+        "kind": "reward_model",
+    }
+    nodes: tuple[Callable[[Any, Engine], Any], ...] = (search, rm_evaluator, registrar)
+    for node in nodes:
+        state.update(node(state, engine))
+    return state
