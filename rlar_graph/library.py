@@ -242,12 +242,9 @@ class Library:
         registry = self._resources.registry
         why = f"first needed with rlar-graph {__version__}: {report.summary}"
         if rejected is not None:
-            version = registry.readmit(
-                rejected.tool, rejected.number, report, reason="measured again", who="rlar"
+            return registry.readmit(
+                rejected.tool, rejected.number, report, activate=True, reason="measured again", who="rlar"
             )
-            if not report.admitted:
-                return version
-            return registry.promote(version.tool, version.number, reason="measured again", who="rlar")
         return registry.register(
             tool.spec,
             provenance=Provenance("builtin", revision=__version__),

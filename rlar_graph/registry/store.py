@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import sqlalchemy as sa
 
-from rlar_graph.registry import adoption, lifecycle, portable, series, traffic, versions
+from rlar_graph.registry import adoption, lifecycle, portable, versions
+from rlar_graph.registry.accounts import Accounts
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.identity import identify
 from rlar_graph.registry.migrations import migrate
 from rlar_graph.registry.records import (
-    DailyUsage,
-    Decision,
     ImportedTool,
-    Outcome,
     Provenance,
     Report,
     Spec,
     ToolVersion,
-    Usage,
 )
-from rlar_graph.registry.shelf import Shelf
 from rlar_graph.registry.workshop_records import Attempt
 
 
-class Registry(Shelf):
+class Registry(Accounts):
     """An open registry; safe to share between threads, processes each open their own.
 
     **Frozen**, it serves the versions that were active at that moment, whatever other processes promote since,
@@ -171,18 +166,35 @@ class Registry(Shelf):
             return adoption.awaiting(connection, keys)
 
     def readmit(
-        self, name: str, number: int, report: Report, *, reason: str = "", who: str = "user"
+        self,
+        name: str,
+        number: int,
+        report: Report,
+        *,
+        activate: bool = False,
+        reason: str = "",
+        who: str = "user",
     ) -> ToolVersion:
-        """Keep a further admission report of a version and let it decide its state."""
+        """Keep a further admission report of a version and let it decide its state.
+
+        Args:
+            name: The tool.
+            number: The version.
+            report: The report, passed or failed.
+            activate: Promote it in the same transaction if it is admitted: a kill leaves nothing half done.
+            reason: Why, for the history.
+            who: Who, for the history.
+        """
         with self._changing(f"readmit {name!r}") as connection:
-            return lifecycle.readmit(connection, name, number, report, reason, who)
+            version = lifecycle.readmit(connection, name, number, report, reason, who)
+            return (
+                self._promoted(connection, version, reason, who) if activate and report.admitted else version
+            )
 
     def promote(self, name: str, number: int, *, reason: str = "", who: str = "user") -> ToolVersion:
         """Make an admitted version the active one; the one before it is retired, and its keys are bound."""
         with self._changing(f"promote {name!r}") as connection:
-            version = lifecycle.promote(connection, name, number, reason, who)
-            adoption.serve_wanted(connection, self._database, version, reason, who)
-            return version
+            return self._promoted(connection, versions.by_number(connection, name, number), reason, who)
 
     def quarantine(
         self, name: str, reason: str, *, number: int | None = None, who: str = "user"
@@ -211,39 +223,6 @@ class Registry(Shelf):
                 versions.bind(connection, self._database, key, name)
                 why = reason if before is None else f"{reason} (was {before})".strip()
                 versions.note(connection, name, "bound", why, who, key=key)
-
-    def record(
-        self,
-        usage: Sequence[Usage] = (),
-        decisions: Sequence[Decision] = (),
-        outcomes: Sequence[Outcome] = (),
-    ) -> None:
-        """Add what a scored batch used and came to, and the decisions sampled from it, in one transaction.
-
-        Raises:
-            UnknownTool: A version named in it is not in the registry; nothing is then written.
-        """
-        if not usage and not decisions and not outcomes:
-            return
-        with self._database.counting() as connection:
-            if usage:
-                counted = [(self._row_id(connection, each.tool, each.version), each) for each in usage]
-                traffic.count(connection, self._database, counted, datetime.now(UTC).date())
-                series.add_rewards(connection, self._database, counted)
-            if outcomes:
-                series.add_outcomes(connection, self._database, outcomes)
-            if decisions:
-                traffic.keep(connection, [(self._decider(connection, each), each) for each in decisions])
-
-    def usage(self, name: str | None = None) -> tuple[DailyUsage, ...]:
-        """Return the usage counters by tool, version and day."""
-        with self._database.reading() as connection:
-            return traffic.daily_usage(connection, name)
-
-    def decisions(self, name: str | None = None, *, limit: int = 100) -> tuple[Decision, ...]:
-        """Return the latest kept decisions, newest first."""
-        with self._database.reading() as connection:
-            return traffic.latest_decisions(connection, name, limit)
 
     def export(self, path: str | Path, names: Sequence[str] | None = None) -> tuple[ToolVersion, ...]:
         """Write tools, with their families and kept probes, into a file that another registry can import.
@@ -284,7 +263,10 @@ class Registry(Shelf):
                 for offer in offers
             )
 
-    def _decider(self, connection: sa.Connection, decision: Decision) -> int | None:
-        if decision.tool is None or decision.version is None:
-            return None
-        return self._row_id(connection, decision.tool, decision.version)
+    def _promoted(
+        self, connection: sa.Connection, version: ToolVersion, reason: str, who: str
+    ) -> ToolVersion:
+        """Make a version the active one and bind the keys that waited for it."""
+        active = lifecycle.promote(connection, version.tool, version.number, reason, who)
+        adoption.serve_wanted(connection, self._database, active, reason, who)
+        return active
