@@ -14,12 +14,12 @@ from functools import partial
 from rlar_graph.adapters.abstention import Settled, settle_groups
 from rlar_graph.adapters.chat_text import answer_in, plain_prompt
 from rlar_graph.adapters.evidence import rollout_of
-from rlar_graph.adapters.shared import judge, neutral_whatever_is_set
+from rlar_graph.adapters.shared import judge_all, neutral_whatever_is_set
 from rlar_graph.errors import InputError
 from rlar_graph.types import Rollout
 
 SECONDS = 150.0
-"""Longest wait for a verdict; OpenRLHF itself waits 180 s for a server."""
+"""Longest wait for the verdicts of one call; OpenRLHF itself waits 180 s for a server."""
 
 
 def rollout_from_query(query: str, prompt: str, label: object = None) -> Rollout:
@@ -47,7 +47,7 @@ def reward_func(
         labels: One label for each: a reference, or evidence as JSON text.
     """
     samples = zip(queries, prompts, labels, strict=True)
-    scores = [judge(partial(rollout_from_query, *sample), SECONDS) for sample in samples]
+    scores = judge_all([partial(rollout_from_query, *sample) for sample in samples], SECONDS)
     return answer_with(settle_groups(prompts, scores, neutral_whatever_is_set()))
 
 

@@ -13,6 +13,7 @@ import atexit
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -151,24 +152,47 @@ async def ascore_items(rollouts: Sequence[Rollout], registry_url: str | None = N
 
 
 def judge(make: Callable[[], Rollout], seconds: float) -> Score:
-    """Score one completion for a trainer that would swallow an exception or turn it into a zero.
+    """Score one completion for a trainer that would swallow an exception; see :func:`judge_all`."""
+    (score,) = judge_all([make], seconds)
+    return score
+
+
+def judge_all(makes: Sequence[Callable[[], Rollout]], seconds: float) -> list[Score]:
+    """Score completions for a trainer that would swallow an exception or turn it into a zero.
 
     Whatever goes wrong (a label that cannot be read, an engine that cannot be reached, time that runs out) becomes
-    an abstention with a reason, and an entry in the log.
+    an abstention with a reason, and an entry in the log. All are asked for before any is waited for, so that an engine
+    that hangs costs the wait once.
 
     Args:
-        make: Makes the rollout of one completion.
-        seconds: Longest wait; shorter than the trainer's own, which would end in a zero.
+        makes: Each makes the rollout of one completion.
+        seconds: Longest wait for all of them; shorter than the trainer's own, which would end in a zero.
     """
+    end = time.monotonic() + seconds
+    asked = [_asked(make) for make in makes]
+    return [each if isinstance(each, Score) else _awaited(each, end, seconds) for each in asked]
+
+
+def _asked(make: Callable[[], Rollout]) -> Future[Rows] | Score:
+    """Put one completion in line, or return why that cannot be done."""
     try:
-        waiting = opened().line.submit([make()])
-        try:
-            return waiting.result(seconds)[0][0]
-        except TimeoutError:
-            waiting.cancel()
-            problem = f"no verdict within {seconds:g} s"
+        return opened().line.submit([make()])
     except Exception as error:  # noqa: BLE001 - of whatever is raised here, the trainer makes a zero or worse
-        problem = f"{type(error).__name__}: {error}"
+        return _unscored(f"{type(error).__name__}: {error}")
+
+
+def _awaited(asked: Future[Rows], end: float, seconds: float) -> Score:
+    """Return the score of a completion in line, or why there is none by the end."""
+    try:
+        return asked.result(max(0.0, end - time.monotonic()))[0][0]
+    except TimeoutError:
+        asked.cancel()
+        return _unscored(f"no verdict within {seconds:g} s")
+    except Exception as error:  # noqa: BLE001 - as above
+        return _unscored(f"{type(error).__name__}: {error}")
+
+
+def _unscored(problem: str) -> Score:
     log.error("a completion was not scored: %s", problem)
     return Score(None, abstained=problem)
 

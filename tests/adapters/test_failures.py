@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -142,6 +143,31 @@ def test_who_may_not_wait_for_the_next_engine_abstains(
         assert _areal("5")[0] == 0.5
         assert _openrlhf("5") == (0.5, True)
     assert caplog.messages.count("a completion was not scored: no verdict within 0.5 s") == 2
+
+
+def test_samples_of_one_call_share_one_wait(
+    machine: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seconds, samples = 2.0, 60
+    monkeypatch.setattr(openrlhf, "SECONDS", seconds)
+    monkeypatch.setenv("RLAR_ENGINE_SILENT_SECONDS", "600")  # nobody finds out that it is stopped
+    with stopping(machine):
+        begun = time.monotonic()
+        found: dict[str, Any] = openrlhf.reward_func(
+            [f"{TASK}{n}" for n in range(samples)], [TASK] * samples, [LABEL] * samples
+        )
+        assert time.monotonic() - begun < seconds * samples / 2
+    assert found["rewards"] == [0.5] * samples
+    assert found["extra_logs"]["rlar_abstain"] == [1.0] * samples
+    assert caplog.messages.count(f"a completion was not scored: no verdict within {seconds:g} s") == samples
+
+
+def test_a_call_whose_label_cannot_be_read_leaves_the_others_alone(machine: Place) -> None:
+    warmed(machine)
+    label = {"tests": [1, 2], "test_list": 3}
+    found: dict[str, Any] = openrlhf.reward_func([TASK + SLOW, "astray"], [TASK, TASK], [LABEL, label])
+    assert found["rewards"] == [1.0, 1.0]  # the group's mean stands in
+    assert found["extra_logs"]["rlar_abstain"] == [0.0, 1.0]
 
 
 def test_where_there_is_no_folder_to_meet_in_a_process_has_an_engine_of_its_own(
