@@ -35,7 +35,8 @@ _LEAD = re.compile(
 )
 _VERB = re.compile(
     r"(?:\b(?:is|are|was|were|be|equals?|gives?|makes?|totals?|get|gets|yields?|obtain|has"
-    r"|have|est|es|ist|(?:comes|amounts|adds up|sums up) to)\b|[:：=≈]|是|为)(?![^\n]{0,3}=)",
+    r"|have|est|es|ist|(?:comes|amounts|adds up|sums up|simplifies|reduces|expands|evaluates) to)\b|[:：=≈]|是|为)"
+    r"(?![^\n]{0,3}=)",
     re.IGNORECASE,
 )
 _ADVERB = re.compile(

@@ -16,6 +16,7 @@ from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
 from rlar_graph.rewards.verifiers.exact_maths import decide, is_readable
 from rlar_graph.rewards.verifiers.final_answer import final_answer
 from rlar_graph.rewards.verifiers.maths_comparison import Ruling
+from rlar_graph.rewards.verifiers.maths_echo import is_unworked
 from rlar_graph.rewards.verifiers.maths_worker import DIFFERENT, LIMITS, SAME, SOURCE
 from rlar_graph.sandbox.base import Limits, Outcome, Sandbox
 from rlar_graph.types import Rollout, Verdict, abstain
@@ -106,11 +107,13 @@ def _is_echo(completion: str, span: tuple[int, int], prompt: str) -> bool:
 
 
 def _is_unworked(answer: str, rollout: Rollout) -> bool:
-    """Say whether an answer is the sum of the prompt instead of its result: 9 + 4 is 13, but that was the question."""
+    """Say whether an answer only repeats the prompt: ``9 + 4`` is 13, but that was the question."""
+    references = references_of(rollout)
+    if is_unworked(answer, rollout.prompt, references):
+        return True
     sum_ = answer.strip(" ()$")
     if not _ARITHMETIC.fullmatch(sum_) or not _ASKED.search(rollout.prompt):
         return False
-    references = references_of(rollout)
     if not all(_NUMBER.fullmatch(text) and ("/" not in sum_ or "." not in text) for text in references):
         return False
     return set(_NUMERALS.findall(sum_)) <= set(_NUMERALS.findall(rollout.prompt))
