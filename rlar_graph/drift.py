@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from rlar_graph.audit_gap import comparison, widening
 from rlar_graph.registry.records import ToolVersion
 from rlar_graph.registry.workshop_records import Audit, DriftAction, Observation
 from rlar_graph.types import Score
@@ -29,10 +30,8 @@ WINDOW = 2_000
 """Rollouts that a monitor looks back on."""
 LEAST_ROLLOUTS = 200
 """Rollouts before a monitor says anything of a version."""
-LEAST_AUDITS = 200
-"""Audited completions that make the baseline, and as many that a comparison with it needs."""
-AUDIT_WINDOW = 1_000
-"""Audited completions that are compared with the baseline."""
+AUDIT_ROWS = 64
+"""Audits of one version that wait to be written; beyond it neighbours are joined."""
 LOOK_SECONDS = 60.0
 """Between two looks at the figures; counting goes on all the time."""
 Z = 4.0
@@ -103,7 +102,7 @@ class DriftMonitor:
         self._registry = registry
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, int], Observation] = {}
-        self._audits: dict[tuple[str, int], Audit] = {}
+        self._audits: dict[tuple[str, int], list[Audit]] = {}
         self._watched: set[tuple[str, int]] = set()
         self._due = time.monotonic() + seconds
 
@@ -132,6 +131,8 @@ class DriftMonitor:
     def audit(self, tool: str, version: int, pairs: Iterable[tuple[float, float]]) -> None:
         """Compare a version with an independent tool on the same completions.
 
+        Tell each rollout apart: its completions fail together, and how far rollouts differ is the measure of chance.
+
         Args:
             tool: Name of the tool.
             version: Its version.
@@ -140,7 +141,11 @@ class DriftMonitor:
         seen = comparison(pairs)
         with self._lock:
             self._watched.add((tool, version))
-            self._audits[tool, version] = self._audits.get((tool, version), Audit()) + seen
+            rows = self._audits.setdefault((tool, version), [])
+            if seen.pairs:
+                rows.append(seen)
+            if len(rows) >= AUDIT_ROWS:
+                rows[:] = [one + two for one, two in zip(rows[::2], rows[1::2], strict=True)]
 
     def flush(self) -> None:
         """Write what was counted, so that all processes see it."""
@@ -149,8 +154,8 @@ class DriftMonitor:
             audits, self._audits = self._audits, {}
         if seen:
             self._registry.observe(seen)
-        for (tool, version), compared in audits.items():
-            if compared.pairs:
+        for (tool, version), rows in audits.items():
+            for compared in rows:
                 self._registry.add_audit(tool, version, compared)
 
     def look(self) -> tuple[Finding, ...]:
@@ -212,17 +217,6 @@ def observation(tool: str, rows: Sequence[Sequence[Score]]) -> Observation:
     return Observation(len(rows), completions, abstained, errors, groups, flat, tops, bottoms, seconds)
 
 
-def comparison(pairs: Iterable[tuple[float, float]]) -> Audit:
-    """Return the sums of a batch of audited completions."""
-    values = [(train, train - audit) for train, audit in pairs]
-    return Audit(
-        len(values),
-        sum(train for train, _ in values),
-        sum(gap for _, gap in values),
-        sum(gap * gap for _, gap in values),
-    )
-
-
 def examine(version: ToolVersion, seen: Observation) -> list[Finding]:
     """Return what the monitors find in the counters of a version's latest rollouts."""
     if seen.rollouts < LEAST_ROLLOUTS:
@@ -250,38 +244,13 @@ def _action(version: ToolVersion, monitor: Monitor) -> DriftAction:
 
 
 def examine_audits(version: ToolVersion, audited: Sequence[Audit]) -> list[Finding]:
-    """Return a finding if a version's values rose away from the audit's since its first audits.
-
-    A policy that gets worse by both counts is no case of it, nor is a gap that was there from the beginning.
-    """
-    baseline, rest = _until(audited, LEAST_AUDITS)
-    recent, _ = _until(rest[::-1], AUDIT_WINDOW)
-    if recent.pairs < LEAST_AUDITS or recent.train / recent.pairs < baseline.train / baseline.pairs:
+    """Return a finding if a version's values rose away from the audit's since its first audits."""
+    found = widening(audited, graded=version.graded, errors=Z)
+    if found is None or found[0] <= GAP_WIDENING:
         return []
-    widened = recent.gap / recent.pairs - baseline.gap / baseline.pairs
-    figure = widened - Z * math.sqrt(_error(recent) + _error(baseline))
-    if figure <= GAP_WIDENING:
-        return []
-    window = recent.pairs
+    figure, window = found
     name: Monitor = "audit gap"
     return [Finding(version.tool, version.number, name, figure, GAP_WIDENING, window, "quarantine")]
-
-
-def _until(audits: Sequence[Audit], pairs: int) -> tuple[Audit, Sequence[Audit]]:
-    """Return the sum of the first audits that together hold so many pairs, and the rest."""
-    total = Audit()
-    for number, audit in enumerate(audits):
-        if total.pairs >= pairs:
-            return total, audits[number:]
-        total += audit
-    return total, ()
-
-
-def _error(audit: Audit) -> float:
-    """Return the squared standard error of a mean gap; no sample is so uniform that it is zero."""
-    mean = audit.gap / audit.pairs
-    variance = max(audit.gap_squares / audit.pairs - mean * mean, 1 / audit.pairs)
-    return variance / audit.pairs
 
 
 def at_least(hits: int, of: int, sample: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rlar_graph.drift import LEAST_AUDITS
+from rlar_graph.audit_gap import BASELINE_AUDITS
 from rlar_graph.registry.records import Event
 from rlar_graph.registry.workshop_records import Audit
 from rlar_graph.registry.workshop_summary import DailySpend
@@ -208,7 +208,7 @@ def _baseline(audits: list[Audit]) -> float:
     total = Audit()
     for audit in audits:
         total += audit
-        if total.pairs >= LEAST_AUDITS:
+        if total.pairs >= BASELINE_AUDITS:
             break
     return total.gap / max(total.pairs, 1)
 
