@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from rlar_graph.routing.family import FamilyIndex, found_key, source_key
 from rlar_graph.routing.grouping import group, templates
 from rlar_graph.routing.signature import Evidence, Signature
 from rlar_graph.routing.sketch import MAX_CHARS, Sketch, line_of, sketch, words_of
+from tests.patience import linear
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 WORDS = [
@@ -270,9 +270,8 @@ HOSTILE = {
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_hostile_prompts_cost_nothing(name: str) -> None:
     index = FamilyIndex([known(made) for made in TEMPLATES])
-    started = time.perf_counter()
-    assert index.match(HOSTILE[name]) is None
-    assert time.perf_counter() - started < 0.5
+    with linear():
+        assert index.match(HOSTILE[name]) is None
 
 
 def test_hostile_batches_are_grouped_in_time() -> None:
@@ -280,9 +279,8 @@ def test_hostile_batches_are_grouped_in_time() -> None:
     letters = [f"w{letter}" for letter in "abcdefgh"]
     batch = [" ".join(draw.choices(letters, k=6_000)) for _ in range(12)]
     batch += ["of the " * 2_000 + str(number) for number in range(12)]
-    started = time.perf_counter()
-    group(batch)
-    assert time.perf_counter() - started < 30
+    with linear():
+        group(batch)
 
 
 def test_puzzles_of_a_library_group_by_their_maker_and_chat_does_not() -> None:

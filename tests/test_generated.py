@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +10,7 @@ from rlar_graph.rewards.base import ToolSpec
 from rlar_graph.rewards.generated import MAX_CHARS, GeneratedVerifier, check_source
 from rlar_graph.sandbox import Limits, Sandbox, open_sandbox
 from rlar_graph.types import Rollout
+from tests.patience import prompt
 
 SPEC = ToolSpec("verifier-test-00000000", "verifier", "a test's verifier")
 HEAD = "def score(prompt, completion, reference, **evidence):\n    "
@@ -23,7 +23,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def verifier(
-    source: str, sandbox: Sandbox, seconds: float = 2.0, *, fresh: bool = False
+    source: str, sandbox: Sandbox, seconds: float = 60.0, *, fresh: bool = False
 ) -> GeneratedVerifier:
     return GeneratedVerifier(
         SPEC, source, lambda: sandbox, Limits(seconds=seconds, memory_mb=256), fresh=fresh
@@ -125,7 +125,9 @@ def test_evidence_is_handed_over_by_name_and_only_where_there_is_some(sandbox: S
     ],
 )
 def test_whatever_is_no_score_abstains_with_the_reason(body: str, said: str, sandbox: Sandbox) -> None:
-    ((verdict,),) = verifier(HEAD + body, sandbox, 0.5).score([Rollout("p", ("c",))])
+    ((verdict,),) = verifier(HEAD + body, sandbox, 0.5 if said == "timeout" else 60.0).score(
+        [Rollout("p", ("c",))]
+    )
     assert verdict.value is None
     assert verdict.abstained and said in verdict.abstained
 
@@ -152,10 +154,9 @@ def test_fresh_calls_share_no_state(sandbox: Sandbox) -> None:
 
 
 def test_a_verifier_that_hangs_is_given_up(sandbox: Sandbox) -> None:
-    rollouts = [Rollout("p", tuple(f"{n}" for n in range(500)))]
-    started = time.perf_counter()
-    (row,) = verifier(HEAD + "while True: pass", sandbox, 0.1).score(rollouts)
-    assert time.perf_counter() - started < 10
+    rollouts = [Rollout("p", tuple(f"{n}" for n in range(5_000)))]
+    with prompt():  # and not 5,000 times 0.1 s
+        (row,) = verifier(HEAD + "while True: pass", sandbox, 0.1).score(rollouts)
     assert all(verdict.value is None for verdict in row)
     assert row[-1].abstained and "not tried" in row[-1].abstained
 

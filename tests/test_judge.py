@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from rlar_graph.testing import Answer, ChatRequest, Line, Script, cut_off, faili
 from rlar_graph.toolmaking.judge_checks import steadiness
 from rlar_graph.types import Rollout, Verdict
 from tests import scripted_judges as scripts
+from tests.patience import linear
 from tests.scripted_judges import CRITERIA, EVEN, LARGER, criteria_of, findings, judging, open_rollout, part
 
 GOOD = "I choose 44, which is even."
@@ -527,10 +527,8 @@ def test_a_hostile_megabyte_is_judged_in_time(tmp_path: Path) -> None:
     ]
     with judging(tmp_path, scripts.honest) as (judge, _):
         for text in texts:
-            started = time.process_time()
-            judged(judge, text)
-            assert time.process_time() - started < 5.0, text[:10]
-            started = time.process_time()
-            degeneracy(open_rollout(20).prompt, text)
-            Quotable(text).has("I choose ... even")
-            assert time.process_time() - started < 2.0, text[:10]
+            with linear():
+                judged(judge, text)
+            with linear():
+                degeneracy(open_rollout(20).prompt, text)
+                Quotable(text).has("I choose ... even")

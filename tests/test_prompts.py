@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from hashlib import sha256
 from importlib.resources import files
 
@@ -11,6 +10,7 @@ import pytest
 
 from rlar_graph.errors import PromptError
 from rlar_graph.prompts.loader import PromptDocument, fence, load_prompt, prompt_names
+from tests.patience import linear
 
 JUDGE = """---
 language: trusted
@@ -132,9 +132,8 @@ def test_a_fence_has_a_tag_that_its_text_cannot_know() -> None:
     ["[[", "[[ ", "[[       ", "[[" + " " * 9_998, "<|", "<|a", "[[END ", "<", "[", "{{", "<|aaaaaaaaaa "],
 )
 def test_a_megabyte_of_delimiters_is_fenced_in_time(unit: str) -> None:
-    start = time.perf_counter()
-    fence(unit * (1_000_000 // len(unit)), "completion")
-    assert time.perf_counter() - start < 1
+    with linear():
+        fence(unit * (1_000_000 // len(unit)), "completion")
 
 
 def test_every_document_of_the_package_parses() -> None:

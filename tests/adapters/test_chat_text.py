@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from rlar_graph.adapters.chat_text import answer_in, bare, plain_prompt
+from tests.patience import linear
 
 QUESTION = "What is 2 + 2?\n\nThink."
 TEMPLATES = {
@@ -50,10 +49,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_is_read_in_linear_time(text: str) -> None:
-    started = time.process_time()
-    bare(text)
-    plain_prompt(text)
-    answer_in(text, text[:-1])
-    answer_in(text[1:], text)
-    answer_in("x" + text, text)
-    assert time.process_time() - started < 1.0
+    with linear():
+        bare(text)
+        plain_prompt(text)
+        answer_in(text, text[:-1])
+        answer_in(text[1:], text)
+        answer_in("x" + text, text)

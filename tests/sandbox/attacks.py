@@ -451,13 +451,14 @@ def verify(sandbox: Sandbox, world: dict[str, object]) -> dict[str, str]:
     """Run every verifier attack; empty text where it was contained."""
     found: dict[str, str] = {}
     for name, body in VERIFIERS.items():
-        outcome = sandbox.call(_VERIFIER.replace("{body}", body.strip()), "attack", world, Limits(seconds=5))
+        outcome = sandbox.call(_VERIFIER.replace("{body}", body.strip()), "attack", world, Limits(seconds=60))
         # An attack that ended its own process did not get through either.
         contained = (outcome.status == "ok" and outcome.value == 0.0) or outcome.status == "crashed"
         found[f"verifier {name}"] = "" if contained else str(outcome)
     for name, (body, statuses) in SPECIAL.items():
         source = f"def attack():\n        {body}\n"
-        outcome = sandbox.call(source, "attack", {}, Limits(seconds=0.4, memory_mb=256))
+        seconds = 0.4 if "timeout" in statuses else 60.0
+        outcome = sandbox.call(source, "attack", {}, Limits(seconds=seconds, memory_mb=256))
         found[f"verifier {name}"] = _judge(outcome, outcome.status in statuses and outcome.value is None)
         after = sandbox.call("def honest(): return 1", "honest", {})
         if after.value != 1.0:
@@ -476,7 +477,7 @@ def grade(sandbox: Sandbox) -> dict[str, str]:
         outcome = sandbox.run_tests(source, TASK, "f", Limits(seconds=1.0))
         found[f"program {name}"] = _judge(outcome, outcome.value != 1.0 and outcome.fault == "program")
     for name, source in HONEST.items():
-        outcome = sandbox.run_tests(source, TASK, "f", Limits(seconds=10))
+        outcome = sandbox.run_tests(source, TASK, "f", Limits(seconds=60))
         found[f"honest {name}"] = _judge(outcome, outcome.value == 1.0 and outcome.total == 5)
     return found
 

@@ -46,7 +46,7 @@ def _run(condition: str) -> dict[str, dict[str, object]]:
     ]
     package = Path(rlar_graph.__file__).parents[1]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(package), *sys.path[1:]])}
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=110)
+    found = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
     assert found.returncode == 0, found.stderr[-2000:]
     results: dict[str, dict[str, object]] = json.loads(found.stdout)
     return results

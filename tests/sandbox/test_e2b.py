@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from rlar_graph.sandbox import Limits, TestJob
 
 pytest.importorskip("e2b_code_interpreter")
 from rlar_graph.sandbox.e2b import E2BSandbox
+from tests.patience import prompt
 
 _STAND_IN = runpy.run_path(str(Path(__file__).parent / "e2b_stand_in.py"))
 _CHECK = "def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(5) == 6\n"
@@ -64,10 +64,9 @@ def test_a_batch_keeps_its_order(sandbox: E2BSandbox) -> None:
 
 @pytest.mark.parametrize("body", ["while True: pass", "return sum(range(10**13))"])
 def test_a_hanging_call_ends_in_time(server: Any, sandbox: E2BSandbox, body: str) -> None:
-    begun = time.monotonic()
-    outcome = sandbox.call(f"def f():\n    {body}", "f", {}, Limits(seconds=0.5))
+    with prompt():
+        outcome = sandbox.call(f"def f():\n    {body}", "f", {}, Limits(seconds=0.5))
     assert outcome.status == "timeout"
-    assert time.monotonic() - begun < 5
     assert sandbox.call("def f(): return 1", "f", {}).value == 1.0
 
 

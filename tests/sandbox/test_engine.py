@@ -20,8 +20,10 @@ import pytest
 from rlar_graph.errors import SandboxClosed, SandboxUnavailable
 from rlar_graph.sandbox import Limits, Sandbox, flavours, open_sandbox
 from rlar_graph.sandbox.process import ProcessSandbox
+from tests.patience import HANG_SECONDS, PATIENCE, prompt, until
 
 IDENTITY = "def f(x): return x"
+KILLS = 50
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +54,6 @@ def state(pid: int) -> str:
             return file.read().rpartition(")")[2].split()[0]
     except OSError:
         return ""
-
-
-def wait_until(claim: object, seconds: float = 20.0) -> bool:
-    """Whether ``claim()`` becomes true in time."""
-    assert callable(claim)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if claim():
-            return True
-        time.sleep(0.02)
-    return bool(claim())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +135,7 @@ async def later():
 
 def f(x):
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(5)
+    signal.alarm(100)
     time.sleep(0.001)
     lock = threading.Lock()
     with lock:
@@ -153,12 +144,12 @@ def f(x):
                  asyncio.run(later()), depth(900), zoneinfo.ZoneInfo('UTC'), re.sub('a', 'b', x)]
     return len(found) == 14
 """
-    outcome = sandbox.call(source, "f", {"x": "abc"}, Limits(seconds=20))
+    outcome = sandbox.call(source, "f", {"x": "abc"}, Limits(seconds=60))
     assert outcome.value == 1.0, outcome
     numeric = (
         "import numpy as np, sympy\ndef f(): return float(np.linalg.inv(np.eye(3)).sum() + sympy.sqrt(4))"
     )
-    assert sandbox.call(numeric, "f", {}, Limits(seconds=20)).value == 5.0
+    assert sandbox.call(numeric, "f", {}, Limits(seconds=60)).value == 5.0
 
 
 def test_a_source_that_cannot_be_defined(sandbox: Sandbox) -> None:
@@ -196,10 +187,11 @@ def greedy(completion):
         {"completion": "def f(x): return x + 1"},
         {"completion": "def f(x): return 2"},
         {"completion": "def f(x): import os; os._exit(0)"},
-        {"completion": "def f(x):\n    while True: pass"},
     ] * 3
-    outcomes = sandbox.call_batch(source, "score", calls, Limits(seconds=0.5), fresh=fresh)
-    assert [outcome.value for outcome in outcomes] == [1.0, 0.5, 0.0, 0.0] * 3
+    outcomes = sandbox.call_batch(source, "score", calls, Limits(seconds=60), fresh=fresh)
+    assert [outcome.value for outcome in outcomes] == [1.0, 0.5, 0.0] * 3
+    hang = {"completion": "def f(x):\n    while True: pass"}
+    assert sandbox.call(source, "score", hang, Limits(seconds=0.5), fresh=fresh).value == 0.0
     broken = sandbox.call(source, "broken", calls[0], fresh=fresh)
     assert (broken.status, broken.value) == ("error", None)
     assert sandbox.call(source, "greedy", calls[0], fresh=fresh).status == "crashed"
@@ -216,7 +208,7 @@ def f(n):
     if n % 50 == 11: return len(bytearray(1 << 40))
     return n
 """
-    outcomes = sandbox.call_batch(source, "f", [{"n": n} for n in range(300)], Limits(seconds=0.4))
+    outcomes = sandbox.call_batch(source, "f", [{"n": n} for n in range(300)], Limits(seconds=3))
     special = {7: "crashed", 9: "error", 11: "memory"}
     for n, outcome in enumerate(outcomes):
         assert outcome.status == ("timeout" if n == 120 else special.get(n % 50, "ok"))
@@ -237,10 +229,9 @@ def test_memory_is_limited_and_enough(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_hang_is_killed_in_time(sandbox: Sandbox, fresh: bool) -> None:
-    begun = time.monotonic()
-    outcome = sandbox.call("def f(): return sum(range(10**13))", "f", {}, Limits(seconds=0.3), fresh=fresh)
-    assert outcome.status == "timeout"
-    assert time.monotonic() - begun < 3
+    hang = "def f(): return sum(range(10**13))"  # a day
+    with prompt():
+        assert sandbox.call(hang, "f", {}, Limits(seconds=0.3), fresh=fresh).status == "timeout"
 
 
 def test_a_kept_state_and_a_fresh_one(sandbox: Sandbox) -> None:
@@ -272,7 +263,7 @@ def test_the_zygote_is_replaced(sandbox: Sandbox) -> None:
         assert own.call(IDENTITY, "f", {"x": 1}).value == 1.0
         for pid in family(os.getpid()) - {os.getpid()}:
             os.kill(pid, signal.SIGKILL) if _is_zygote_of(own, pid) else None
-        assert wait_until(lambda: own.call("def f(x): return x + 1", "f", {"x": 1}).value == 2.0, 5)
+        until(lambda: own.call("def f(x): return x + 1", "f", {"x": 1}).value == 2.0)
 
 
 def _is_zygote_of(own: Sandbox, pid: int) -> bool:
@@ -329,13 +320,14 @@ def test_close_ends_calls_in_flight() -> None:
     own = open_sandbox(workers=2)
     with ThreadPoolExecutor(3) as threads:
         hang = "def f():\n    while True: pass"
-        running = [threads.submit(own.call, hang, "f", {}, Limits(seconds=60)) for _ in range(2)]
-        running.append(threads.submit(own.run_tests, hang, ["assert f() == 1"], "f", Limits(seconds=60)))
+        running = [threads.submit(own.call, hang, "f", {}, Limits(seconds=HANG_SECONDS)) for _ in range(2)]
+        tests = ["assert f() == 1"]
+        running.append(threads.submit(own.run_tests, hang, tests, "f", Limits(seconds=HANG_SECONDS)))
         time.sleep(0.5)
         own.close()
         for future in running:
             try:
-                outcome = future.result(timeout=20)
+                outcome = future.result(timeout=PATIENCE)
             except SandboxClosed:
                 continue  # it was still waiting for its turn
             assert (outcome.status, outcome.fault) == ("crashed", "sandbox")
@@ -360,8 +352,8 @@ def test_nothing_is_left_behind() -> None:
             own.run_tests("import os\ndef g(x): os._exit(0)", ["assert g(1) == 1"])
             own.run_tests("print(input())", [["1", "1"]])
         assert len(os.listdir("/proc/self/fd")) <= held + 4
-        assert wait_until(lambda: not [pid for pid in family(os.getpid()) if state(pid) == "Z"])
-    assert wait_until(lambda: family(os.getpid()) <= before_family)
+        until(lambda: not [pid for pid in family(os.getpid()) if state(pid) == "Z"])
+    until(lambda: family(os.getpid()) <= before_family)
     assert len(os.listdir("/proc/self/fd")) <= before_files
 
 
@@ -373,8 +365,10 @@ with open_sandbox(workers=2) as own:
     for n in range(5):
         own.call(f"def f(): return {n}", "f", {})
     own.run_tests("def g(x): return x", ["assert g(1) == 1"])
-time.sleep(0.2)
-print(open(f"/proc/self/task/{os.getpid()}/children").read().split())
+end = time.monotonic() + 60
+while (left := open(f"/proc/self/task/{os.getpid()}/children").read().split()) and time.monotonic() < end:
+    time.sleep(0.05)
+print(left)
 """
 
 
@@ -412,14 +406,14 @@ def test_nothing_survives_the_death_of_the_owner(condition: str, how: str) -> No
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "ready\n"
+        until(lambda: len(family(owner.pid)) > 4)
         members = family(owner.pid) - {owner.pid}
-        assert len(members) >= 4
         owner.kill()
         owner.wait()
     siblings = {pid for pid in members if _is_python_owner(pid)}
     for pid in siblings:
         os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: not [pid for pid in members - siblings if state(pid) not in ("", "Z")])
+    until(lambda: not [pid for pid in members - siblings if state(pid) not in ("", "Z")])
 
 
 def _is_python_owner(pid: int) -> bool:
@@ -535,7 +529,9 @@ def test_no_result_is_lost_or_swapped_under_kills() -> None:
 
         def kill_at_random() -> None:
             rng = random.Random(1)  # noqa: S311  a schedule
-            while not stop.wait(rng.random() * 0.2):
+            for _ in range(KILLS):
+                if stop.wait(rng.random() * 0.2):
+                    return
                 for worker in list(own._pool._busy)[:1]:  # type: ignore[attr-defined]
                     worker.kill()
 
@@ -555,5 +551,5 @@ def test_no_result_is_lost_or_swapped_under_kills() -> None:
                     crashed += 1
         stop.set()
         killer.join()
-    # 101 calls end their own process; a call that is killed from outside twice in a row is blamed, and is rare.
-    assert 101 <= crashed < 400
+    # 101 calls end their own process; one that is killed from outside twice in a row may be blamed too.
+    assert 101 <= crashed <= 101 + KILLS

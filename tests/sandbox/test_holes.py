@@ -125,6 +125,6 @@ def test_limits_beyond_all_bounds_are_refused(limits: Limits, sandbox: Sandbox) 
 
 
 def test_limits_that_allow_more_than_is_given_are_fine(sandbox: Sandbox) -> None:
-    limits = Limits(5, 512, 64, 16, 1)
+    limits = Limits(60, 512, 64, 16, 1)
     assert sandbox.call("def f(): return 1", "f", {}, limits).value == 1.0
     assert sandbox.call("def f(): open('/tmp/x', 'w'); return 1", "f", {}, limits).status == "error"

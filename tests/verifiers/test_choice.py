@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from rlar_graph.probes import Probe, hostile_set, load_table
 from rlar_graph.rewards.verifiers.choice import ChoiceVerifier, chosen_label, reference_label
 from rlar_graph.types import Rollout, Verdict
+from tests.patience import linear
 
 OPTIONS = (("A", "Paris"), ("B", "London"), ("C", "Rome"), ("D", "Paris and London"))
 TABLE = load_table("choice")
@@ -91,7 +91,8 @@ def test_letter_is_compared_where_no_options_are_known() -> None:
 )
 def test_a_megabyte_is_quick(unit: str) -> None:
     completion = unit * (1_000_000 // len(unit))
-    start = time.process_time()
-    verdict = ChoiceVerifier().score([Rollout("Which?\n(A) Paris\n(B) London", (completion,), "(B)")])[0][0]
+    with linear():
+        ((verdict,),) = ChoiceVerifier().score(
+            [Rollout("Which?\n(A) Paris\n(B) London", (completion,), "(B)")]
+        )
     assert verdict.value == 0.0
-    assert time.process_time() - start < 1

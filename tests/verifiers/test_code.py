@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from rlar_graph.probes import Probe, hostile_set, load_table
 from rlar_graph.rewards.verifiers.code import CodeVerifier
-from rlar_graph.sandbox import Limits, Sandbox, open_sandbox
+from rlar_graph.sandbox import Limits, Outcome, Sandbox, TestJob, open_sandbox
 from rlar_graph.types import Rollout, Verdict
 
 TABLE = load_table("code")
@@ -38,8 +37,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def verifier(sandbox: Sandbox) -> CodeVerifier:
-    """A verifier with short limits."""
-    return CodeVerifier(lambda: sandbox, Limits(seconds=3.0))
+    """A verifier with limits that no honest program meets."""
+    return CodeVerifier(lambda: sandbox, Limits(seconds=60.0))
 
 
 def judge(verifier: CodeVerifier, probes: list[Probe]) -> list[Verdict]:
@@ -122,7 +121,7 @@ def test_forms_of_tests(
     ],
 )
 def test_fault_of_the_program_is_wrong_and_says_how(sandbox: Sandbox, body: str, status: str) -> None:
-    verifier = CodeVerifier(lambda: sandbox, Limits(seconds=1.0))
+    verifier = CodeVerifier(lambda: sandbox, Limits(seconds=0.5 if status == "timeout" else 60.0))
     rollout = Rollout(
         "Write add.", (f"```python\ndef add(a, b):\n    {body}\n```",), tests=["assert add(1, 2) == 3"]
     )
@@ -169,13 +168,20 @@ def test_helper_that_only_the_tests_call_comes_from_the_prompt(verifier: CodeVer
     assert [verdict.value for verdict in verifier.score([rollout])[0]] == [1.0, 1.0, 0.0]
 
 
-def test_equal_programs_run_once(verifier: CodeVerifier) -> None:
-    slow = "```python\nimport time\ndef add(a, b):\n    time.sleep(0.5)\n    return a + b\n```"
-    rollouts = [Rollout("Write add.", (slow,) * 20, tests=["assert add(1, 2) == 3"])] * 2
-    start = time.perf_counter()
+def test_equal_programs_run_once(
+    verifier: CodeVerifier, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_tests_batch, sizes = sandbox.run_tests_batch, []
+
+    def counted(jobs: Sequence[TestJob], limits: Limits) -> list[Outcome]:
+        sizes.append(len(jobs))
+        return run_tests_batch(jobs, limits)
+
+    monkeypatch.setattr(sandbox, "run_tests_batch", counted)
+    rollouts = [Rollout("Write add.", (RIGHT,) * 20, tests=["assert add(1, 2) == 3"])] * 2
     values = [verdict.value for row in verifier.score(rollouts) for verdict in row]
     assert values == [1.0] * 40
-    assert time.perf_counter() - start < 3
+    assert sizes == [1]
 
 
 def test_same_program_under_other_tests_is_run_again(verifier: CodeVerifier) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from rlar_graph.rewards.verifiers.code_block import fenced_blocks, find_program
+from tests.patience import linear
 
 HELPER = "from math import sqrt\n\n\ndef helper(x):\n    return x\n\n\n"
 STUB = f'{HELPER}def add(a: int, b: int) -> int:\n    """Add."""\n'
@@ -126,6 +125,5 @@ def test_blocks_know_whether_they_are_closed() -> None:
 )
 @pytest.mark.parametrize("names", [("add",), ()])
 def test_hostile_text_is_quick(completion: str, names: tuple[str, ...]) -> None:
-    start = time.process_time()
-    find_program(completion, STUB, names)
-    assert time.process_time() - start < 2
+    with linear():
+        find_program(completion, STUB, names)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from rlar_graph.rewards.verifiers.exact_maths import decide
 from rlar_graph.rewards.verifiers.maths_comparison import Ruling
+from tests.patience import linear
 
 EQUAL = [
     # numerals
@@ -116,18 +115,16 @@ def test_what_is_not_read_is_left_open(reference: str, answer: str) -> None:
 
 @pytest.mark.parametrize("answer", EXCESSIVE, ids=lambda answer: answer[:20])
 def test_an_answer_beyond_the_caps_is_refused_at_once(answer: str) -> None:
-    started = time.process_time()
-    assert decide("42", answer) is Ruling.EXCESSIVE
-    assert time.process_time() - started < 0.2
+    with linear():
+        assert decide("42", answer) is Ruling.EXCESSIVE
 
 
 @pytest.mark.parametrize(
     "unit", ["a", "1", "1,", "(", "{", "\\", "\\frac", "^", "x+", "$", "-", "!", " ", "\\text{", "2/"]
 )
 def test_long_answers_are_refused_in_linear_time(unit: str) -> None:
-    started = time.process_time()
-    assert decide("42", unit * (1_000_000 // len(unit))) in (Ruling.EXCESSIVE, Ruling.DIFFERENT)
-    assert time.process_time() - started < 0.5
+    with linear():
+        assert decide("42", unit * (1_000_000 // len(unit))) in (Ruling.EXCESSIVE, Ruling.DIFFERENT)
 
 
 @pytest.mark.parametrize(("reference", "answer"), [pair for pair in EQUAL if "=" not in "".join(pair)])

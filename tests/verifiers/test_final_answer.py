@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from rlar_graph.rewards.verifiers.final_answer import final_answer
+from tests.patience import linear
 
 FOUND = [
     # marked
@@ -140,10 +139,9 @@ def test_a_trusted_text_is_read_whatever_follows() -> None:
         "<|im_end|>", "\ud800", "no, ", "the ", "I ", "n't ", "a b", "$€", "-", "12", "12 ", "\\text{",
     ],
 )  # fmt: skip
-def test_a_megabyte_of_anything_takes_less_than_a_second(unit: str) -> None:
+def test_a_megabyte_of_anything_takes_linear_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    started = time.process_time()
-    final_answer(text)
-    final_answer("The answer is 4 " + text)
-    final_answer(text + " is 4")
-    assert time.process_time() - started < 1.0
+    with linear():
+        final_answer(text)
+        final_answer("The answer is 4 " + text)
+        final_answer(text + " is 4")

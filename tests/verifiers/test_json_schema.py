@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from rlar_graph.rewards.verifiers.json_schema import JsonSchemaVerifier
 from rlar_graph.rewards.verifiers.json_text import MAX_DEPTH, NotJson, document_in, nests_too_deep, read
 from rlar_graph.sandbox import Sandbox, open_sandbox
 from rlar_graph.types import Rollout, Verdict
+from tests.patience import linear
 
 TABLE = load_table("json_schema")
 
@@ -122,10 +122,8 @@ def test_depth_is_counted_outside_strings() -> None:
     ids=lambda text: repr(text[:8]),
 )
 def test_a_hostile_megabyte_is_read_in_time(text: str) -> None:
-    start = time.process_time()
-    with suppress(NotJson):
+    with linear(), suppress(NotJson):
         document_in(text)
-    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

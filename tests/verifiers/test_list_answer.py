@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from rlar_graph.probes import Probe, hostile_set, load_table
 from rlar_graph.rewards.verifiers.list_answer import ListAnswerVerifier, elements, is_order_free
 from rlar_graph.types import Rollout, Verdict
+from tests.patience import linear
 
 TABLE = load_table("list_answer")
 WANTED: dict[str, tuple[float | None, ...]] = {
@@ -87,6 +87,5 @@ def test_set_as_reference_has_no_order() -> None:
 @pytest.mark.parametrize("unit", [",", " and ", "['", "[1,", "1. ", "- ", "word: ", "\\boxed{", "a,b\n"])
 def test_a_megabyte_is_quick(unit: str) -> None:
     completion = unit * (1_000_000 // len(unit))
-    start = time.process_time()
-    assert value("List all.", "a, b, c", completion) == 0.0
-    assert time.process_time() - start < 1
+    with linear():
+        assert value("List all.", "a, b, c", completion) == 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from rlar_graph.probes import Probe, hostile_set, load_table
 from rlar_graph.rewards.verifiers.maths import MathsVerifier
 from rlar_graph.sandbox import Limits, Sandbox, open_sandbox
 from rlar_graph.types import Rollout, Verdict
+from tests.patience import linear
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 TABLE = load_table("maths")
@@ -140,9 +140,8 @@ def test_running_out_of_time_abstains(sandbox: Sandbox) -> None:
     ids=lambda text: text[:20],
 )  # fmt: skip
 def test_hostile_answers_are_wrong_at_once(hostile: str) -> None:
-    started = time.process_time()
-    assert judge(MathsVerifier(no_sandbox), "42", hostile)[0].value == 0.0
-    assert time.process_time() - started < 1.0
+    with linear():
+        assert judge(MathsVerifier(no_sandbox), "42", hostile)[0].value == 0.0
 
 
 def test_another_thread_judges_the_same(verifier: MathsVerifier) -> None:
@@ -205,7 +204,8 @@ def test_the_development_data(verifier: MathsVerifier, name: str, target: float)
         ("Work out 7 × 8.", "56", "The answer is $(8 × 7)$.", 0.0),
         ("What is 12 / 4?", "3", "12/4", 0.0),
         ("What is 9 + 4?", "13", "9 + 4 = 13", 1.0),
-        ("What is 3/8 as a decimal?", "0.375", "3/8", 1.0),
+        ("What is 3/8 as a decimal?", "0.375", "3/8", 0.0),
+        ("A pipe is 3/8 inch wide. How wide are 1 of them?", "0.375", "3/8", 1.0),
         ("Which is larger, 3/4 or 2/3?", "3/4", "3/4", 1.0),
         ("How many rolls are 12 trays of 8?", "96", "12 * 8", 1.0),
         ("What is 2 + 8? Write it in scientific notation.", "10", "1 * 10", 1.0),

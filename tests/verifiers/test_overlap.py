@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import time
 from collections import defaultdict
 from dataclasses import replace
 from itertools import product
@@ -20,6 +19,7 @@ from rlar_graph.rewards.base import RewardTool
 from rlar_graph.rewards.verifiers.overlap import MAX_CHARACTERS, SummaryOverlap, TranslationOverlap
 from rlar_graph.rewards.verifiers.overlap_words import is_unspaced, shared_order, words
 from rlar_graph.types import Rollout, Verdict
+from tests.patience import linear
 
 TOOLS: dict[str, type[TranslationOverlap] | type[SummaryOverlap]] = {
     "translation": TranslationOverlap,
@@ -149,9 +149,8 @@ def test_hostile_text_is_compared_in_time(name: str, unit: str) -> None:
     long_reference = (REFERENCE + " ") * (MAX_CHARACTERS // len(REFERENCE) - 50)
     hostile = (unit * MAX_CHARACTERS)[:MAX_CHARACTERS]
     for completion, reference in ((hostile, long_reference), (unit * (1_000_000 // len(unit)), REFERENCE)):
-        start = time.process_time()
-        verdict = judge(tool, completion, reference)
-        assert time.process_time() - start < 2
+        with linear():
+            verdict = judge(tool, completion, reference)
         assert verdict.value is None or verdict.value <= 1.0
     assert judge(tool, "a" * (MAX_CHARACTERS + 1), long_reference).value is None
     assert judge(tool, "a", "a" * (MAX_CHARACTERS + 1)).value is None
