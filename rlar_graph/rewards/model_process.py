@@ -73,6 +73,10 @@ class ModelGone(ToolError):
     """The process ended, or was ended because it was late."""
 
 
+class ModelLate(ModelGone):
+    """The process was ended because it was late; another try would cost the wait once more."""
+
+
 class ModelProcess:
     """A loaded network. Safe to share between threads, which take turns.
 
@@ -125,7 +129,8 @@ class ModelProcess:
         """Return one reading per (prompt, completion).
 
         Raises:
-            ModelGone: The process ended, or was too late and is ended.
+            ModelGone: The process ended.
+            ModelLate: It was too late, and is ended.
             ToolError: It failed at this request and goes on.
         """
         readings: list[Reading] = []
@@ -179,7 +184,7 @@ class ModelProcess:
             if left <= 0 or not select.select([stdout], [], [], left)[0]:
                 self._child.kill()
                 self._child.wait()
-                raise ModelGone(f"the model gave no answer within {self._seconds:g} s, and was ended")
+                raise ModelLate(f"the model gave no answer within {self._seconds:g} s, and was ended")
             part = os.read(stdout.fileno(), 1 << 20)
             if not part:
                 self._child.wait()

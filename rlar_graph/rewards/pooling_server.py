@@ -155,8 +155,10 @@ class PoolingServer:
         self, body: bytes | None, lines: _Lines, method: str = "POST", route: str | None = None
     ) -> tuple[Any, bool, float | None]:
         """Return reply or reason, whether another try may help, and how long to wait for it if the server says."""
-        connection = lines.take()
         late = f"timed out after {self._terms.seconds:g} s"
+        if lines.hung:
+            return late, False, None
+        connection, asked = lines.take(), time.monotonic()
         with _Deadline(connection, self._terms.seconds) as deadline:
             try:
                 connection.request(method, self._base + (route or self._form.route), body, self._headers)
@@ -164,10 +166,14 @@ class PoolingServer:
                 text = answer.read(REPLY_BYTES)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                return late if deadline.passed else f"{type(error).__name__}: {str(error)[:200]}", True, None
+                if deadline.passed or isinstance(error, TimeoutError):
+                    lines.note_silence(asked)
+                    return late, False, None
+                return f"{type(error).__name__}: {str(error)[:200]}", True, None
         if deadline.passed:
             connection.close()
-            return late, True, None
+            lines.note_silence(asked)
+            return late, False, None
         lines.give_back(connection)
         if answer.status != 200:
             said = " ".join(text[:300].decode("utf-8", "replace").split())
@@ -183,11 +189,20 @@ class PoolingServer:
 
 
 class _Lines:
-    """Connections of one call, used again and again, and closed with it: a server drops those that idle."""
+    """Connections of one call, used again and again, and closed with it: a server drops those that idle.
+
+    A server that lets a request wait to its deadline, and answers no other meanwhile, hangs: it is asked nothing more.
+    """
 
     def __init__(self, connect: Callable[[], http.client.HTTPConnection]) -> None:
         self._connect = connect
         self._idle: list[http.client.HTTPConnection] = []
+        self._heard = 0.0
+        self.hung = False
+
+    def note_silence(self, since: float) -> None:
+        """Take note that a request got no answer in time, asked at a moment of the monotonic clock."""
+        self.hung = self.hung or self._heard < since
 
     def take(self) -> http.client.HTTPConnection:
         """Return a connection that nobody uses."""
@@ -197,7 +212,8 @@ class _Lines:
             return self._connect()
 
     def give_back(self, connection: http.client.HTTPConnection) -> None:
-        """Let others use a connection."""
+        """Let others use a connection, on which an answer came."""
+        self._heard = time.monotonic()
         self._idle.append(connection)
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from typing import Any
 from rlar_graph import __version__
 from rlar_graph.cluster import Fleet, Lost, Pace, Part, cluster_gpus, join, spread
 from rlar_graph.errors import ToolError
-from rlar_graph.rewards.model_process import ModelGone
+from rlar_graph.rewards.model_process import ModelGone, ModelLate
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.model_store import load
 from rlar_graph.rewards.reading import Reading
@@ -70,6 +70,9 @@ class Replica:
         begun = time.monotonic()
         try:
             return Part(self._model.read(pairs), time.monotonic() - begun)
+        except ModelLate as late:
+            # An answer, not an error: else the pairs would hang one replica after the other.
+            return Part([Reading(None, str(late))] * len(pairs), time.monotonic() - begun)
         except ModelGone:
             raise
         except ToolError as error:

@@ -9,6 +9,7 @@ reward stays beside it. What the network cannot answer is an abstention.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from rlar_graph.resources import Resources
 from rlar_graph.rewards.base import RewardTool, ToolSpec
 from rlar_graph.rewards.degenerate import degeneracy
 from rlar_graph.rewards.model_pool import Loaded, pool_of
-from rlar_graph.rewards.model_process import ModelGone
+from rlar_graph.rewards.model_process import ModelGone, ModelLate
 from rlar_graph.rewards.model_source import ModelSource
 from rlar_graph.rewards.model_store import NO_TORCH, can_run_here, load, size_of
 from rlar_graph.rewards.near_ties import NearTies
@@ -27,6 +28,8 @@ from rlar_graph.rewards.pooling_server import PoolingServer, ServerTerms
 from rlar_graph.rewards.reading import Reading
 from rlar_graph.rewards.verifiers.response import response_of
 from rlar_graph.types import Rollout, Verdict, abstain
+
+log = logging.getLogger(__name__)
 
 
 class RewardModel:
@@ -83,13 +86,23 @@ class RewardModel:
         return Verdict(self.source.calibration.value(reading.raw), raw=reading.raw, detail=detail)
 
     def _read(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
-        """Read pairs on the server, or here; a process that died is started once more."""
+        """Read pairs on the server, or here; a process that died is started once more.
+
+        One that hangs is not: nobody is to wait for the deadline twice, and no error is raised that would have each
+        rollout tried by itself.
+        """
         if self._server is not None:
             return self._server.read(pairs)
         try:
-            return self._read_here(pairs)
-        except ModelGone:
-            return self._read_here(pairs)
+            try:
+                return self._read_here(pairs)
+            except ModelLate:
+                raise
+            except ModelGone:
+                return self._read_here(pairs)
+        except ModelLate as late:
+            log.warning("reward tool %s: %s; %d completions abstain", self.spec.name, late, len(pairs))
+            return [Reading(None, f"{self.spec.name} failed: {late}")] * len(pairs)
 
     def _read_here(self, pairs: Sequence[tuple[str, str]]) -> list[Reading]:
         settings, source = self._settings, self.source

@@ -27,6 +27,7 @@ from rlar_graph.rewards.conversation import conversation
 from rlar_graph.rewards.model_pool import ModelPool, close_pool
 from rlar_graph.rewards.model_process import LoadOrder, ModelGone, ModelProcess
 from rlar_graph.rewards.model_source import ModelSource
+from rlar_graph.rewards.reading import Reading
 from rlar_graph.rewards.reward_model import RewardModel
 from rlar_graph.settings import Settings
 from rlar_graph.testing.hub import HubRepo, LocalHub
@@ -338,6 +339,49 @@ def test_a_model_that_died_is_started_again(models: Models, tmp_path: Path) -> N
         weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
         with pytest.raises(ToolError, match=r"not to be had|another digest"):
             tool.score([rollout])
+
+
+@pytest.fixture
+def hanging(models: Models, tmp_path: Path) -> Path:
+    """A model that hangs over completions that go on for ever."""
+    template = (models.trained / "chat_template.jinja").read_text(encoding="utf-8")
+    loop = "{% for number in range(99999) %}" * 3 + "{% endfor %}" * 3
+    hang = "{% if 'for ever' in messages[-1].content %}" + loop + "{% endif %}"
+    return _with_template(models.trained, tmp_path / "loop", template + hang)
+
+
+def test_a_model_that_hangs_is_waited_for_once(hanging: Path, tmp_path: Path) -> None:
+    with LocalHub({"acme/reward": HubRepo(files_of(hanging))}) as hub:
+        tool, resources = _tool(hub, tmp_path)
+        sane = Rollout(world.prompt_of("lamp", "came too late"), (world.GOOD[1], world.BAD[0]))
+        before = tool.score([sane])
+        (process,) = _processes(resources)
+        process._seconds = 2.0
+        rows = tool.score([sane, replace(sane, completions=("It goes on for ever.",)), sane])
+        why = "rm failed: the model gave no answer within 2 s, and was ended"
+        assert [[verdict.abstained for verdict in row] for row in rows] == [[why] * 2, [why], [why] * 2]
+        assert _processes(resources) == [], "another try would have loaded it again"
+        assert tool.score([sane]) == before
+        close_pool(resources)
+
+
+def test_a_replica_that_hangs_answers_so_that_no_other_is_asked(hanging: Path, tmp_path: Path) -> None:
+    from rlar_graph import __version__
+    from rlar_graph.rewards.ray_models import Replica
+
+    with LocalHub({"acme/reward": HubRepo(files_of(hanging))}) as hub:
+        tool, _ = _tool(hub, tmp_path)
+        terms = {"hub_endpoint": hub.url, "hub_cache": str(tmp_path / "cache"), "reward_model_device": "cpu"}
+        replica = Replica(__version__, tool.source.to_json(), terms)
+        process = replica._model
+        assert isinstance(process, ModelProcess)
+        process._seconds = 2.0
+        part = replica.read([("p", "It goes on for ever."), ("p", "It ends.")])
+        late = Reading(None, "the model gave no answer within 2 s, and was ended")
+        assert part.results == [late, late]
+        with pytest.raises(ModelGone):
+            replica.read([("p", "It ends.")])
+        process.close()
 
 
 def _tool(hub: LocalHub, folder: Path) -> tuple[RewardModel, Resources]:

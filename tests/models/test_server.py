@@ -138,6 +138,43 @@ def test_a_server_that_is_gone_or_late_is_told(tmp_path: Path) -> None:
     assert "imed out" in str(late[0].why) or "imeout" in str(late[0].why)
 
 
+def test_a_server_that_hangs_is_waited_for_once_whatever_it_is_asked() -> None:
+    seconds, pairs = 2.0, [(f"p{n}", "c") for n in range(200)]
+    terms = ServerTerms(seconds=seconds, retries=3, pause=0.01, threads=4)
+    with PoolingStandIn(lambda text: 1.0) as server:
+        server.delay = 3600.0
+        began = time.monotonic()
+        readings = client(server, "rerank", terms=terms).read(pairs)
+        took = time.monotonic() - began
+        asked = len(server.bodies)
+    assert {(reading.raw, reading.why) for reading in readings} == {
+        (None, f"the server gave no reward: timed out after {seconds:g} s")
+    }
+    assert asked == terms.threads < len(pairs)
+    assert took < 20 * seconds  # one wait after the other would be 200, with its tries 800
+
+
+def test_one_request_that_gets_no_answer_keeps_no_other_from_theirs() -> None:
+    terms = ServerTerms(seconds=5.0, retries=0, threads=2)
+    released = threading.Event()
+
+    def reward(text: str) -> float:
+        if text == "poison":
+            released.wait(60)
+        else:
+            time.sleep(0.25)
+        return 1.0
+
+    texts = ["poison", *(f"c{n}" for n in range(30))]
+    with PoolingStandIn(reward) as server:
+        readings = client(server, "rerank", terms=terms).read(
+            [(f"p{n}", text) for n, text in enumerate(texts)]
+        )
+        released.set()
+    assert readings[0].raw is None
+    assert [reading.raw for reading in readings[1:]] == [1.0] * 30
+
+
 def test_a_reply_in_drops_ends_with_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_drip, args=(listening,), daemon=True).start()
