@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from typing import cast
 
+from rlar_graph.audit_gap import BASELINE_AUDITS
 from rlar_graph.engine import Engine
 from rlar_graph.errors import RegistryError, RlarError
 from rlar_graph.graph_schemas import FamilyOutcome, GraphInput
@@ -27,6 +29,8 @@ log = logging.getLogger(__name__)
 AGREEMENT = 0.9
 """Share of a user's good probes, and of the bad ones, that a tool must call as the user does to go on serving."""
 ACCEPTED = 0.5
+AUDIT_PROBES = 500
+"""Disagreements with audits that one process keeps of a family: each later version is run on all of them."""
 POOL_ROLLOUTS = 2_000
 """Rollouts without a tool that are kept to find families among; the oldest make room."""
 
@@ -44,6 +48,7 @@ class Acquisition:
         self._lock = threading.Lock()
         self._pool: dict[str, Rollout] = {}
         self._behind: threading.Thread | None = None
+        self._parted: Counter[str] = Counter()
 
     def seek(self, plan: Sequence[Planned]) -> bool:
         """Seek tools for what a plan leaves without, as the settings say.
@@ -114,16 +119,23 @@ class Acquisition:
         return failing
 
     def audit(
-        self, plan: Sequence[Planned], scores: Sequence[Sequence[Score]], said: Sequence[Sequence[float]]
+        self,
+        plan: Sequence[Planned],
+        scores: Sequence[Sequence[Score]],
+        said: Sequence[Sequence[float | None]],
+        *,
+        probes: bool = True,
     ) -> int:
         """Compare scores with what an independent audit says of the same completions.
 
-        The monitors see both, and where they part, the audit's verdict becomes a probe of the family.
+        The monitors see both, and where they part, the audit's verdict becomes a probe of the family: the first
+        :data:`AUDIT_PROBES` of it.
 
         Args:
             plan: Where the rollouts went.
             scores: What their tools said.
-            said: What the audit says, in [0, 1], in the shape of the scores.
+            said: What the audit says, in [0, 1], in the shape of the scores; None where it does not know.
+            probes: Whether to keep probes.
 
         Returns:
             How many disagreements were new.
@@ -132,21 +144,53 @@ class Acquisition:
         for planned, row, audited in zip(plan, scores, said, strict=True):
             if isinstance(planned.tool, str):
                 continue
-            pairs = [
-                (score.value, other)
-                for score, other in zip(row, audited, strict=True)
-                if score.value is not None
+            judged = [
+                (text, score.value, other)
+                for text, score, other in zip(planned.rollout.completions, row, audited, strict=True)
+                if score.value is not None and other is not None
             ]
+            pairs = [(value, other) for _, value, other in judged]
             engine.recorder.monitor.audit(planned.tool.name, planned.tool.version, pairs)
             parted = [
                 Probe(bare(planned.rollout), text, "good" if other >= ACCEPTED else "bad", "an audit says so")
-                for text, score, other in zip(planned.rollout.completions, row, audited, strict=True)
-                if score.value is not None and (score.value >= ACCEPTED) != (other >= ACCEPTED)
+                for text, value, other in judged
+                if (value >= ACCEPTED) != (other >= ACCEPTED)
             ]
-            family = engine.library.family_of(planned.rollout, planned.route.signature)
-            if parted and not planned.tool.tool.spec.graded:
-                new += keep(engine.resources.registry, family or planned.route.signature.key, "audit", parted)
+            if parted and probes and not planned.tool.tool.spec.graded:
+                new += self._keep_parted(planned, parted)
         return new
+
+    def _keep_parted(self, planned: Planned, parted: Sequence[Probe]) -> int:
+        """Keep disagreements of a family, as long as there are not too many for a gate to run."""
+        engine = self._engine
+        family = engine.library.family_of(planned.rollout, planned.route.signature)
+        key = family or planned.route.signature.key
+        fit = parted[: AUDIT_PROBES - self._parted[key]]
+        self._parted[key] += len(fit)
+        return keep(engine.resources.registry, key, "audit", fit) if fit else 0
+
+    def tell(
+        self,
+        plan: Sequence[Planned],
+        scores: Sequence[Sequence[Score]],
+        said: Sequence[Sequence[float | None]],
+        *,
+        probes: bool = True,
+    ) -> set[tuple[str, int]]:
+        """Do as :meth:`audit`, and write it, so that other processes know and a monitor may act on it.
+
+        Returns:
+            Those of the versions, by name and number, that have a baseline to be compared with.
+        """
+        self.audit(plan, scores, said, probes=probes)
+        self._engine.recorder.monitor.look()
+        registry = self._engine.resources.registry
+        versions = {(each.tool.name, each.tool.version) for each in plan if not isinstance(each.tool, str)}
+        return {
+            version
+            for version in versions
+            if sum(audit.pairs for audit in registry.audited(*version)) >= BASELINE_AUDITS
+        }
 
     def run(self) -> list[FamilyOutcome]:
         """Run the graph on the rollouts kept, and return what came of each family tried."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from rlar_graph.acquisition import Acquisition
+from rlar_graph.auditing import Auditing, Auditor, read_values
 from rlar_graph.batch import read_batch
 from rlar_graph.engine import Engine, PrepareReport
-from rlar_graph.errors import InputError
+from rlar_graph.errors import SettingsError
 from rlar_graph.probes import Probe
 from rlar_graph.records import rollouts_from_columns
 from rlar_graph.registry import ToolRecord
@@ -27,6 +30,13 @@ class AgentReward:
 
     Args:
         settings: What to use; by default read from the environment and ``rlar.toml``.
+        auditor: Who is shown a share of what was scored (setting ``audit_share``), in a thread beside the scoring, so
+            that a tool which the policy has learned to please is found out: a function that takes rollouts and returns
+            one list of values in [0, 1] for each, None where it does not know; a reward function on another registry;
+            or ``"llm"``, the configured language model. See :meth:`audit` for what follows.
+
+    Raises:
+        SettingsError: The auditor would be no independent one, or its language model is not configured.
 
     Example:
         >>> with AgentReward() as reward:
@@ -34,11 +44,40 @@ class AgentReward:
         [1.0]
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, auditor: Auditor | AgentReward | Literal["llm"] | None = None
+    ) -> None:
         self.settings = settings if settings is not None else Settings.load()
         self.__name__ = "rlar"  # trainers name their log columns after it
         self._engine = Engine(self.settings)
         self._acquisition = Acquisition(self._engine)
+        self._auditor = auditor
+        self._auditing = self._audited_by(auditor)
+
+    def _audited_by(self, auditor: Auditor | AgentReward | Literal["llm"] | None) -> Auditing | None:
+        """Return what has rollouts audited, or None where nobody is to."""
+        settings, resources = self.settings, self._engine.resources
+        ask: Auditor
+        if auditor is None or settings.audit_share == 0:
+            return None
+        if isinstance(auditor, AgentReward):
+            if auditor.settings.registry_url == settings.registry_url:
+                raise SettingsError(
+                    "a reward function cannot be audited by one on the same registry, which uses the same tools: "
+                    "give the auditor a registry_url of its own"
+                )
+            ask = partial(_values_of, auditor)
+        elif auditor == "llm":
+            if settings.llm_base_url is None:
+                raise SettingsError('auditor="llm" needs a language model: set llm_base_url and llm_model')
+            from rlar_graph.audit_judge import judged  # brings the client of the language model along
+
+            ask = partial(judged, resources=resources)
+        else:
+            ask = auditor
+        # What a language model says is no evidence that later versions could be held to.
+        probes = auditor != "llm"
+        return Auditing(ask, self._acquisition, settings.audit_share, settings.audit_rollouts, probes=probes)
 
     @property
     def engine(self) -> Engine:
@@ -90,7 +129,10 @@ class AgentReward:
         plan = self._engine.plan(rollouts)
         if self._engine.may_acquire and self._acquisition.seek(plan):
             plan = self._engine.plan(rollouts)
-        return self._engine.score(plan, step)
+        scores = self._engine.score(plan, step)
+        if self._auditing is not None:
+            self._auditing.offer(plan, scores, step)
+        return scores
 
     async def ascore(self, rollouts: Sequence[Rollout | Mapping[str, object]]) -> list[list[Score]]:
         """Score rollouts without blocking the event loop; see :meth:`score`."""
@@ -126,7 +168,9 @@ class AgentReward:
         return self._engine.prepare(found)
 
     def audit(
-        self, rollouts: Sequence[Rollout | Mapping[str, object]], values: Sequence[Sequence[float]]
+        self,
+        rollouts: Sequence[Rollout | Mapping[str, object]],
+        values: Sequence[Sequence[float | None] | None],
     ) -> int:
         """Tell what an independent audit (a person, a stronger judge, hidden tests) says of completions.
 
@@ -135,7 +179,8 @@ class AgentReward:
 
         Args:
             rollouts: Rollouts with completions.
-            values: The audit's values in [0, 1], one list per rollout.
+            values: The audit's values in [0, 1], one list per rollout; None, for a completion or a rollout, where it
+                does not know.
 
         Returns:
             How many disagreements were new.
@@ -144,14 +189,9 @@ class AgentReward:
             InputError: The shapes do not fit, or a value is outside [0, 1].
         """
         found = read_batch(rollouts)
-        if [len(row) for row in values] != [len(rollout.completions) for rollout in found]:
-            raise InputError(
-                "must hold one value per completion, in the shape of the rollouts", field="values"
-            )
-        if not all(0.0 <= value <= 1.0 for row in values for value in row):
-            raise InputError("must be between 0 and 1", field="values")
+        said = read_values(values, found)
         plan = self._engine.plan(found)
-        return self._acquisition.audit(plan, self._engine.score(plan), values)
+        return self._acquisition.audit(plan, self._engine.score(plan), said)
 
     def tools(self) -> tuple[ToolRecord, ...]:
         """Return the reward tools of the registry with all their versions; built-ins appear once they were needed.
@@ -168,12 +208,25 @@ class AgentReward:
             for role, used in self._engine.resources.spent().items()
         }
 
+    def audits(self) -> dict[str, int]:
+        """Return what became of the rollouts that this process picked for the auditor.
+
+        ``picked`` were; of these the auditor said something of ``audited``, did not know of ``unknown``, was too slow
+        for ``dropped``, and raised or gave no proper answer on ``failed``. Nothing where there is no auditor.
+        """
+        return asdict(self._auditing.counts) if self._auditing is not None else {}
+
     def freeze(self) -> None:
         """Use the tools that are active now from here on; prompts they do not serve abstain."""
         self._engine.library.freeze()
 
     def close(self) -> None:
-        """Write what is due and end every process; may be called twice."""
+        """Write what is due and end every process; may be called twice.
+
+        An auditor is given a few seconds for what still waits for it; one that is handed in is the caller's to close.
+        """
+        if self._auditing is not None:
+            self._auditing.close()
         self._engine.close()
 
     def __enter__(self) -> Self:
@@ -184,9 +237,16 @@ class AgentReward:
     ) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[type[AgentReward], tuple[Settings]]:
-        """Pickle by settings: a trainer's child process opens registry and sandbox of its own."""
-        return AgentReward, (self.settings,)
+    def __reduce__(
+        self,
+    ) -> tuple[type[AgentReward], tuple[Settings, Auditor | AgentReward | Literal["llm"] | None]]:
+        """Pickle by settings and auditor: a trainer's child process opens registry and sandbox of its own."""
+        return AgentReward, (self.settings, self._auditor)
+
+
+def _values_of(auditor: AgentReward, rollouts: Sequence[Rollout]) -> list[list[float | None]]:
+    """Return what another reward function says of completions."""
+    return [[score.value for score in row] for row in auditor.score(rollouts)]
 
 
 def score_columns(
