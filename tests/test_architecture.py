@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "environment"),
     ("types", "settings", "jsonl", "deadline", "hardware", "cluster", "graph_schemas"),
     ("records", "state", "prompts", "llm", "registry", "sandbox", "routing", "hub"),
     ("audit_gap",),
@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("nodes", "process_engine"),
     ("graph", "evaluation"),
-    ("acquisition", "microbatch"),
+    ("acquisition", "microbatch", "audit_sample", "audit_judge"),
     ("auditing",),
     ("reward",),
     ("machine",),
