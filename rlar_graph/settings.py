@@ -6,7 +6,6 @@ which beats the defaults below.
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Self
 
 from pydantic import Field, SecretStr, ValidationError
@@ -17,6 +16,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from rlar_graph.environment import PREFIX, meant, say_once, unread, variable
 from rlar_graph.errors import SettingsError
 
 
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="RLAR_", toml_file="rlar.toml", extra="forbid", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX, toml_file="rlar.toml", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
     registry_url: str = Field(
@@ -250,6 +250,20 @@ class Settings(BaseSettings):
         """Order the sources: arguments, environment, ``rlar.toml``."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
+    def model_post_init(self, context: object) -> None:
+        """Warn, once in a process, of what was set and has no effect."""
+        for sentence in self.unheeded():
+            say_once(sentence)
+
+    def unheeded(self) -> tuple[str, ...]:
+        """Return what was set and has no effect, a sentence each: a variable's name is wrong, or another is missing."""
+        vain = [variable(name) for name in ("llm_model", "llm_api_key") if getattr(self, name) is not None]
+        unknown = unread(type(self).model_fields)
+        if not vain or self.llm_base_url is not None:
+            return unknown
+        lack = f"without {variable('llm_base_url')} there is no server: no language model is asked"
+        return (*unknown, " and ".join(vain) + f": {lack}")
+
     @classmethod
     def load(cls, **explicit: object) -> Self:
         """Return the settings in force; None among the arguments means not given.
@@ -273,5 +287,4 @@ def _fault(name: str, kind: str, message: str) -> str:
     """Say what is wrong with a setting."""
     if kind != "extra_forbidden":
         return f"{name}: {message}"
-    near = get_close_matches(name, Settings.model_fields, 1)
-    return f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+    return f"{name}: there is no such setting{meant(name, Settings.model_fields)}"

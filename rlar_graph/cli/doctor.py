@@ -40,7 +40,13 @@ def doctor(json_: JsonOption = False, registry: RegistryOption = None) -> None:
 
     settings = settings_from(registry)
     with Resources(settings) as resources:
-        findings = [_python(), _registry(resources), *_sandbox(resources), _llm(settings)]
+        findings = [
+            _python(),
+            *_misspelt(settings),
+            _registry(resources),
+            *_sandbox(resources),
+            _llm(settings),
+        ]
         findings += [*model_findings(settings), *_extras()]
     broken = any(finding["state"] == "broken" for finding in findings)
     if json_:
@@ -58,6 +64,13 @@ def _finding(what: str, state: str, note: str) -> dict[str, str]:
 def _python() -> dict[str, str]:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in DISTRIBUTIONS)
     return _finding("python", "ok", f"{platform.python_version()} on {sys.platform}; {versions}")
+
+
+def _misspelt(settings: Settings) -> list[dict[str, str]]:
+    """Say which variables look like settings and are none; nothing where there are none."""
+    from rlar_graph.environment import unread
+
+    return [_finding("settings", "off", said) for said in unread(type(settings).model_fields)]
 
 
 def _registry(resources: Resources) -> dict[str, str]:

@@ -35,6 +35,9 @@ ResultT = TypeVar("ResultT")
 OVERLOADED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that ask for another try."""
 
+KEYLESS = frozenset({401, 403})
+"""Statuses that a request without a key may have for want of it."""
+
 MISUNDERSTOOD = frozenset({400, 413, 415, 422, 501})
 """Statuses that find fault with the request: a format it does not know, a prompt that is too long."""
 
@@ -216,7 +219,10 @@ class ChatServer:
             kind = FaultKind.TRANSIENT
         else:
             kind = FaultKind.DENIED
-        return Fault(kind, self._redacted(error), status, _retry_after(error.response.headers))
+        said = self._redacted(error)
+        if status in KEYLESS and not self._key.get_secret_value():
+            said = f"{said}; no key was sent (RLAR_LLM_API_KEY)"
+        return Fault(kind, said, status, _retry_after(error.response.headers))
 
     def _redacted(self, error: BaseException) -> str:
         """Return a bounded description of an error; servers like to quote the key they refuse."""
