@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from rlar_graph.probes import Probe
 from rlar_graph.registry import open_registry
 from rlar_graph.types import Rollout
 from tests.made_families import probes
+from tests.patience import COMMAND_SECONDS, PATIENCE
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 RUNS_AT_A_TIME = 4
@@ -35,9 +36,7 @@ class DevServer:
         self.folder = folder
         self.registry_url = f"sqlite:///{folder}/rlar.db"
         shutil.copy(ROOT / "langgraph.json", folder)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -65,7 +64,7 @@ class DevServer:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=self._environment, stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + COMMAND_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 if httpx.get(f"{self.address}/ok").status_code == 200:
@@ -78,7 +77,7 @@ class DevServer:
         """End it as Ctrl-C or a supervisor does."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(PATIENCE)
 
     def processes(self) -> set[int]:
         """Return the processes it started itself: the sandbox's, which start others for a moment."""

@@ -14,6 +14,8 @@ PATIENCE = 60.0
 """Seconds to wait for what a healthy machine does in a few, and a broken one never."""
 LINEAR_SECONDS = 30.0
 """Processor time for work on a megabyte: linear work needs less than one second, quadratic work an hour."""
+COMMAND_SECONDS = 250.0
+"""Longest run of a command that ends by itself."""
 HANG_SECONDS = 300.0
 """How long a test has something hang that must not be waited for."""
 

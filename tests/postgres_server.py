@@ -30,7 +30,7 @@ SETTINGS = {
     "shared_buffers": "32MB",
     "listen_addresses": "",
 }
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 
 
 def binaries() -> Path | None:

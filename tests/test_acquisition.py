@@ -18,6 +18,7 @@ from rlar_graph.registry import open_registry
 from rlar_graph.testing import Answer, ChatRequest, ScriptedChatServer, cut_off, failing, malformed
 from rlar_graph.toolmaking.writing import Plan
 from tests.made_families import ALWAYS, FAMILY, HALF, HEAD, NEVER, RIGHT, answer, probes
+from tests.patience import COMMAND_SECONDS, HANG_SECONDS, PATIENCE, until
 
 PLAN = Plan(steps=["read how many digits", "read the divisor", "check both"]).model_dump_json()
 PROBES = [replace(probe, rollout=replace(probe.rollout, data_source="multiples")) for probe in probes()]
@@ -57,7 +58,7 @@ def acquiring(
 ) -> Iterator[tuple[AgentReward, ScriptedChatServer]]:
     """Yield a reward function with a scripted model, and the model's server."""
     with ScriptedChatServer(script) as server:
-        given = {"writer_candidates": 1, "writer_rounds": 2, "llm_seconds": 5.0} | options
+        given = {"writer_candidates": 1, "writer_rounds": 2, "llm_seconds": PATIENCE} | options
         settings = Settings.load(
             registry_url=f"sqlite:///{folder}/rlar.db",
             llm_base_url=server.base_url,
@@ -137,7 +138,7 @@ TROUBLE: dict[str, Callable[[], Answer]] = {
     "cut off": cut_off,
     "500": lambda: failing(500),
     "429": lambda: failing(429, retry_after=0.01),
-    "slow": lambda: Answer("never", delay=30.0),
+    "slow": lambda: Answer("never", delay=HANG_SECONDS),
 }
 
 
@@ -209,14 +210,14 @@ def test_processes_share_one_acquisition(tmp_path: Path) -> None:
             "from rlar_graph import AgentReward, Settings\n"
             "from tests.test_acquisition import PROBES, rollouts, values\n"
             f"settings = Settings.load(registry_url='sqlite:///{tmp_path}/rlar.db', llm_base_url={server.base_url!r},"
-            " llm_model='scripted', writer_candidates=1, acquire_wait_seconds=60)\n"
+            " llm_model='scripted', writer_candidates=1, acquire_wait_seconds=250)\n"
             "with AgentReward(settings) as reward:\n"
             "    reward.prepare(rollouts(), probes=PROBES)\n"
             "    assert values(reward) == [[1.0, 0.0]] * 12, values(reward)\n"
         )
         root = Path(__file__).parents[1]
         started = [subprocess.Popen([sys.executable, "-c", code], cwd=root) for _ in range(3)]
-        assert [process.wait(100) for process in started] == [0, 0, 0]
+        assert [process.wait(COMMAND_SECONDS) for process in started] == [0, 0, 0]
         together = sum(request.role == "code_writer" for request in server.requests)
     with ScriptedChatServer(Model(RIGHT)) as server, _alone(tmp_path / "alone", server) as reward:
         reward.prepare(rollouts(), probes=PROBES)
@@ -231,7 +232,7 @@ def test_a_killed_acquisition_leaves_nothing_and_the_next_run_goes_on(tmp_path: 
         if request.role != "code_writer":
             return "I would rather not say."
         asked.append(time.monotonic())
-        return Answer(PLAN, delay=60.0)
+        return Answer(PLAN, delay=HANG_SECONDS)
 
     with ScriptedChatServer(stuck) as server:
         code = (
@@ -242,12 +243,9 @@ def test_a_killed_acquisition_leaves_nothing_and_the_next_run_goes_on(tmp_path: 
             "AgentReward(settings).prepare(rollouts(), probes=PROBES)\n"
         )
         process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
-        deadline = time.monotonic() + 60
-        while not asked and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: asked, COMMAND_SECONDS)
         process.kill()
-        process.wait(10)
-        assert asked
+        process.wait(PATIENCE)
     with open_registry(f"sqlite:///{tmp_path}/rlar.db") as registry:
         assert registry.active(FAMILY) is None
         assert registry.attempts(FAMILY) == ()

@@ -8,12 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from rlar_graph.registry import open_registry
+from tests.patience import COMMAND_SECONDS, PATIENCE, until
 
 SUM = {"id": "sum", "prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
 POEM = {"id": "poem", "prompt": "Write a poem.", "completions": ["Rain falls."]}
@@ -21,7 +21,9 @@ POEM = {"id": "poem", "prompt": "Write a poem.", "completions": ["Rain falls."]}
 
 def rlar(*arguments: str, cwd: Path, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rlar_graph.cli", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, input=stdin, timeout=100)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, input=stdin, timeout=COMMAND_SECONDS
+    )
 
 
 def write(path: Path, *records: object) -> str:
@@ -117,11 +119,9 @@ def test_a_killed_run_leaves_whole_lines_and_a_registry_that_opens(
     command = [sys.executable, "-m", "rlar_graph.cli", "score", file, "--out", "out.jsonl", "--quiet"]
     run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
     out = tmp_path / "out.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (out.exists() and out.stat().st_size > 50_000):
-        time.sleep(0.02)
+    until(lambda: out.exists() and out.stat().st_size > 50_000, COMMAND_SECONDS)
     os.kill(run.pid, how)
-    _, talk = run.communicate(timeout=30)
+    _, talk = run.communicate(timeout=PATIENCE)
     assert run.returncode == (130 if how == signal.SIGINT else -how)
     assert b"Traceback" not in talk
     text = out.read_text()

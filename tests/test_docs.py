@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rlar_graph.settings import Settings
+from tests.patience import COMMAND_SECONDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,7 +26,7 @@ def test_the_readme_has_examples() -> None:
 @pytest.mark.parametrize(("code", "printed"), EXAMPLES)
 def test_examples_print_what_the_readme_says(code: str, printed: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=COMMAND_SECONDS
     )
     assert done.stdout == printed, done.stderr
 

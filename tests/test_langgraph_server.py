@@ -24,6 +24,7 @@ from rlar_graph.registry import open_registry
 from rlar_graph.testing import ScriptedChatServer
 from tests.dev_server import ROOT, DevServer
 from tests.made_families import RIGHT
+from tests.patience import COMMAND_SECONDS, PATIENCE
 from tests.test_acquisition import Model, rollouts
 
 SUM: Any = {"prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
@@ -215,15 +216,15 @@ ROUTES: dict[str, tuple[Any, Any]] = {
 @pytest.mark.parametrize("path", ROUTES)
 def test_the_routes_are_on_the_same_server(path: str, server: DevServer) -> None:
     sent, holds = ROUTES[path]
-    answer = httpx.post(server.address + path, json=sent, timeout=30)
+    answer = httpx.post(server.address + path, json=sent, timeout=PATIENCE)
     assert answer.status_code == 200 and holds(answer.json()), answer.text
 
 
 def test_the_routes_tell_what_the_graph_has(server: DevServer, client: SyncLangGraphClient) -> None:
     client.runs.wait(None, "rlar", input=given(SUM))
-    assert "maths" in {tool["tool"] for tool in httpx.get(f"{server.address}/tools").json()}
-    assert httpx.get(f"{server.address}/healthz").json()["status"] == "ok"
-    paths = httpx.get(f"{server.address}/openapi.json").json()["paths"]
+    assert "maths" in {tool["tool"] for tool in httpx.get(f"{server.address}/tools", timeout=PATIENCE).json()}
+    assert httpx.get(f"{server.address}/healthz", timeout=PATIENCE).json()["status"] == "ok"
+    paths = httpx.get(f"{server.address}/openapi.json", timeout=PATIENCE).json()["paths"]
     assert {"/score", "/runs/wait", "/threads"} <= set(paths)
 
 
@@ -232,7 +233,7 @@ def test_graph_and_routes_share_one_engine(
 ) -> None:
     assert values(client.runs.wait(None, "rlar", input=given(CODE))) == [[1.0]]
     sandbox = server.processes()
-    answer = httpx.post(f"{server.address}/score", json=given(CODE), timeout=30)
+    answer = httpx.post(f"{server.address}/score", json=given(CODE), timeout=PATIENCE)
     assert values(answer.json()) == [[1.0]]
     assert server.processes() == sandbox != set()
     elsewhere = {"registry_url": f"sqlite:///{tmp_path}/other.db"}
@@ -290,7 +291,7 @@ def test_a_tool_is_approved_from_a_client_and_scores_everywhere(
     assert waiting[0]["value"] == question, "Studio reads it from the thread"
     done = client.runs.wait(thread, "rlar", command={"resume": YES})
     assert values(done) == [[1.0, 0.0]]
-    answer = httpx.post(f"{server.address}/score", json=given(unserved("approved")), timeout=30)
+    answer = httpx.post(f"{server.address}/score", json=given(unserved("approved")), timeout=PATIENCE)
     assert values(answer.json()) == [[1.0, 0.0]]
     assert "review" in rlar(server, "tools", "history", question["tool"].split()[0])
 
@@ -371,7 +372,9 @@ def test_the_page_prints_what_it_says(server: DevServer) -> None:
     code = "\nprint('---')\n".join(code for code, _ in examples).replace(
         "http://127.0.0.1:2024", server.address
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=COMMAND_SECONDS
+    )
     assert done.stdout == "---\n".join(printed for _, printed in examples), done.stderr
 
 

@@ -39,6 +39,7 @@ from rlar_graph.testing import (
     thinking,
     truncated,
 )
+from tests.patience import COMMAND_SECONDS, HANG_SECONDS, PATIENCE, linear, prompt, until
 
 KEY = "sk-very-secret-0123456789"
 
@@ -253,9 +254,8 @@ def test_thoughts_are_told_from_code_about_thoughts(text: str, rest: str) -> Non
     ["{", "[", '{"a":', '{"a":[', '{"a":"', '{"a":{},', "[1,", "<think>", "</think>", "</think> ", "\\", '"'],
 )
 def test_a_megabyte_of_brackets_is_read_in_time(unit: str) -> None:
-    start = time.perf_counter()
-    assert isinstance(read(unit * (1_000_000 // len(unit)), Plan), Unreadable)
-    assert time.perf_counter() - start < 1
+    with linear():
+        assert isinstance(read(unit * (1_000_000 // len(unit)), Plan), Unreadable)
 
 
 # ---- text, batches, samples
@@ -286,13 +286,16 @@ def test_a_conversation_is_sent_as_it_is_and_lone_surrogates_do_not_break_it() -
 
 
 def test_many_prompts_keep_their_order_and_one_bad_one_spoils_no_other() -> None:
-    at_once, most, lock = 0, 0, threading.Lock()
+    at_once, most, lock, together = 0, 0, threading.Lock(), threading.Event()
 
     def script(request: Any) -> str | Answer:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
+            if at_once > 1:
+                together.set()
+        together.wait(PATIENCE)
         time.sleep(0.02)
         with lock:
             at_once -= 1
@@ -344,15 +347,16 @@ def test_an_option_the_server_does_not_know_is_left_out_from_then_on(
 def test_it_can_be_awaited_and_a_cancelled_question_ends() -> None:
     async def main(model: ScriptedModel) -> None:
         assert (await model.aask("planner", "Plan it.", Plan)).answer == "yes"
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await model.aask("planner", "Plan it.", Plan)
+        asking = asyncio.ensure_future(model.aask("planner", "Plan it.", Plan))
+        while len(model.server.requests) < 2:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
-    with scripted_model([PLAN, Answer(PLAN, delay=30)]) as model:
+    with scripted_model([PLAN, Answer(PLAN, delay=HANG_SECONDS)]) as model:
         asyncio.run(main(model))
-        deadline = time.monotonic() + 5
-        while model.ledger.total().calls < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: model.ledger.total().calls == 2)
         assert model.ledger.total().failures == 1
 
 
@@ -413,15 +417,13 @@ def test_retry_after_is_honoured() -> None:
     with scripted_model([failing(429, retry_after=0.4), PLAN]) as model:
         start = time.monotonic()
         assert model.ask("planner", "Plan it.", Plan).answer == "yes"
-        assert 0.4 <= time.monotonic() - start < 2
+        assert time.monotonic() - start >= 0.4
 
 
 def test_a_wish_beyond_the_deadline_is_not_waited_for() -> None:
-    with scripted_model([failing(429, retry_after=3600), PLAN]) as model:
-        start = time.monotonic()
-        with pytest.raises(LLMUnavailable, match="429"):
-            model.ask("planner", "Plan it.", Plan)
-        assert time.monotonic() - start < 2
+    lines = [failing(429, retry_after=3600), Answer(PLAN)]
+    with scripted_model(lines) as model, prompt(), pytest.raises(LLMUnavailable, match="429"):
+        model.ask("planner", "Plan it.", Plan)
 
 
 def test_a_date_to_retry_after_is_read() -> None:
@@ -444,32 +446,33 @@ def test_pauses_grow() -> None:
     assert len(pauses) == 3
     for pause, least in zip(pauses, (0.05, 0.1, 0.2), strict=True):
         assert pause >= least
-    assert sum(pauses) < 3
 
 
-@pytest.mark.parametrize("answer", [Answer(PLAN, delay=30), Answer(PLAN, trickle=0.05)])
+@pytest.mark.parametrize("answer", [Answer(PLAN, delay=HANG_SECONDS), Answer(PLAN, trickle=0.4)])
 def test_a_slow_or_trickling_server_is_left_in_time(answer: Answer) -> None:
-    with scripted_model(answer, timeout_seconds=0.3, max_retries=1, deadline_seconds=5) as model:
-        start = time.monotonic()
-        with pytest.raises(LLMUnavailable, match=r"(no complete answer|no answer) within 0.3 s \(tried 2x\)"):
+    with scripted_model(answer, timeout_seconds=0.5, max_retries=1, deadline_seconds=PATIENCE) as model:
+        with (
+            prompt(),
+            pytest.raises(LLMUnavailable, match=r"(no complete answer|no answer) within 0.5 s \(tried 2x\)"),
+        ):
             model.ask_text("planner", "Plan it.")
-        assert time.monotonic() - start < 3
         assert model.ledger.total().calls == 2
 
 
 def test_the_deadline_is_for_all_tries_together() -> None:
-    with scripted_model(failing(503), backoff_seconds=0.2, max_retries=50, deadline_seconds=0.5) as model:
-        start = time.monotonic()
-        with pytest.raises(LLMUnavailable):
+    with scripted_model(failing(503), backoff_seconds=0.2, max_retries=500, deadline_seconds=0.5) as model:
+        with prompt(), pytest.raises(LLMUnavailable):
             model.ask_text("planner", "Plan it.")
-        assert time.monotonic() - start < 2
+        assert len(model.server.requests) < 500
 
 
 def test_a_repair_turn_that_comes_too_late_is_not_sent() -> None:
-    with scripted_model(Answer("no", delay=0.3), timeout_seconds=0.4, deadline_seconds=0.25) as model:
-        with pytest.raises(LLMUnavailable, match=r"no complete answer within 0.2\d* s \(tried 1x\)"):
+    lines = [Answer("first"), Answer("no", delay=HANG_SECONDS)]
+    with scripted_model(lines, timeout_seconds=PATIENCE, deadline_seconds=2) as model:
+        assert model.ask_text("planner", "x") == "first", "the first use imports the client"
+        with pytest.raises(LLMUnavailable, match=r"no complete answer within [12][.\d]* s \(tried 1x\)"):
             model.ask("planner", "x", Plan)
-        assert model.ledger.total().calls == 1
+        assert model.ledger.total().calls == 2
     with scripted_model("no", deadline_seconds=0) as model:
         with pytest.raises(LLMUnavailable, match="its 0 s were over before it could be asked"):
             model.ask("planner", "x", Plan)
@@ -478,16 +481,14 @@ def test_a_repair_turn_that_comes_too_late_is_not_sent() -> None:
 
 
 def test_nobody_listening_is_unavailable_at_once() -> None:
-    with dead_address() as address, LanguageModel(address, "m", KEY, backoff_seconds=0.05) as model:
+    with (
+        dead_address() as address,
+        LanguageModel(address, "m", KEY, backoff_seconds=0.05, deadline_seconds=HANG_SECONDS) as model,
+    ):
         model.ledger.snapshot()
-        start = time.monotonic()
-        with pytest.raises(LLMUnavailable, match="gave the planner no reply"):
-            model.ask("planner", "Plan it.", Plan)
-        assert time.monotonic() - start < 5, "the first use imports the client"
-        start = time.monotonic()
-        with pytest.raises(LLMUnavailable):
-            model.ask("planner", "Plan it.", Plan)
-        assert time.monotonic() - start < 1
+        for _ in range(2):
+            with prompt(), pytest.raises(LLMUnavailable, match="gave the planner no reply"):
+                model.ask("planner", "Plan it.", Plan)
         assert model.ledger.total().calls == 0
         assert model.ledger.total().failures == 6
 
@@ -723,20 +724,18 @@ def test_two_models_of_one_server_close_apart_and_a_closed_one_opens_again() -> 
 
 
 def test_closing_ends_a_request_in_flight() -> None:
-    with ScriptedChatServer(Answer("ok", delay=30)) as server, ThreadPoolExecutor(1) as pool:
-        model = LanguageModel(server.base_url, "m", timeout_seconds=30)
+    with ScriptedChatServer(Answer("ok", delay=HANG_SECONDS)) as server, ThreadPoolExecutor(1) as pool:
+        model = LanguageModel(server.base_url, "m", timeout_seconds=HANG_SECONDS)
         waiting = pool.submit(model.ask_text, "a", "x")
-        while not server.requests:
-            time.sleep(0.01)
-        start = time.monotonic()
-        model.close()
-        with pytest.raises(LLMUnavailable, match="closed"):
-            waiting.result()
-        assert time.monotonic() - start < 3
+        until(lambda: server.requests)
+        with prompt():
+            model.close()
+            with pytest.raises(LLMUnavailable, match="closed"):
+                waiting.result()
 
 
 def test_an_interrupt_ends_the_question_and_leaves_the_model_usable() -> None:
-    with scripted_model([Answer("late", delay=30), "ok"]) as model:
+    with scripted_model([Answer("late", delay=HANG_SECONDS), "ok"]) as model:
 
         def interrupt_once_asked() -> None:
             while not model.server.requests:
@@ -780,7 +779,7 @@ model.close()
             [sys.executable, "-c", code, server.base_url],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=COMMAND_SECONDS,
             check=False,
             env={**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"},
         )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 import re
-import time
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +21,7 @@ from rlar_graph.routing.signature import UNDECIDED, AnswerType, Domain, Evidence
 from rlar_graph.settings import Settings
 from rlar_graph.testing import Answer, ChatRequest, Line, ScriptedChatServer, cut_off, failing, fenced
 from rlar_graph.types import Rollout
+from tests.patience import HANG_SECONDS, PATIENCE, until
 
 THINGS = [
     "a bakery",
@@ -234,7 +235,7 @@ ANSWER = '{"answers": [{"id": 1, "kind": "writing"}]}'
 )
 def test_bad_replies_leave_prompts_open(tmp_path: Path, line: Line, domains: set[str]) -> None:
     rollouts = [Rollout("Write a poem about fog."), Rollout("How do I steal a car?")]
-    with ScriptedChatServer(line) as server, resources(tmp_path, server, llm_seconds=5.0) as opened:
+    with ScriptedChatServer(line) as server, resources(tmp_path, server, llm_seconds=PATIENCE) as opened:
         routes = Planner(opened).decide(rollouts)
     assert {way.signature.domain.value for way in routes} == domains
     assert all(way.why for way in routes)
@@ -390,17 +391,22 @@ def test_every_batch_may_use_what_is_known_and_asks_nobody(tmp_path: Path) -> No
 
 
 def test_who_asks_keeps_nobody_waiting_and_nobody_asks_twice(tmp_path: Path) -> None:
-    reply = Answer('{"answers": [{"id": 1, "kind": "writing"}]}', delay=1.0)
+    answered = threading.Event()
+
+    def reply(request: ChatRequest) -> str:
+        answered.wait(HANG_SECONDS)
+        return '{"answers": [{"id": 1, "kind": "writing"}]}'
+
     rollouts = [Rollout("Write a poem about fog.")]
     with ScriptedChatServer(reply) as server, resources(tmp_path, server) as opened:
         planner = Planner(opened)
         planner.decide(rollouts, ask=False)
         with ThreadPoolExecutor(4) as pool:
             asking = [pool.submit(planner.decide, rollouts) for _ in range(4)]
-            while not server.requests:
-                time.sleep(0.01)
+            until(lambda: server.requests)
             planner.decide(rollouts, ask=False)
             assert not any(future.done() for future in asking)
+            answered.set()
             found = {future.result()[0].signature.domain for future in asking}
         assert found == {Domain.WRITING}
         assert len(server.requests) == 1

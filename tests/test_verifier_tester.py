@@ -17,6 +17,7 @@ from rlar_graph.probe_making import keep
 from rlar_graph.settings import Settings
 from rlar_graph.state import AcquireState
 from tests.made_families import ALWAYS, FAMILY, HALF, HEAD, RIGHT, SIGNATURE, probes, records
+from tests.patience import COMMAND_SECONDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,7 +122,9 @@ def test_the_benchmark_admits_right_verifiers_and_rejects_wrong_ones(tmp_path: P
         "brackets",
     ]
     command += ["--each", "80", "--fresh", "100", "--rounds", "2", "--candidates", "1", "--json", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(out.read_text(encoding="utf-8"))
     for row in figures["rows"]:

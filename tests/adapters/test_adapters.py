@@ -20,6 +20,7 @@ from rlar_graph.adapters import areal, nemo_gym, openrlhf, shared, skyrl, slime,
 from rlar_graph.adapters.abstention import settle, settle_groups
 from rlar_graph.errors import InputError, SettingsError, Unscored
 from rlar_graph.types import Message, Score
+from tests.patience import COMMAND_SECONDS
 
 QUESTION, POEM = "What is 2 + 2?", "Write a poem."
 CHAT = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
@@ -57,7 +58,9 @@ def test_async_grpo_pickles_the_function_into_a_child_process() -> None:
         "print(f(prompts=['What is 2 + 2?', 'Write a poem.'], completions=['4', 'x'], answer=['4', None]))"
     )
     child = [sys.executable, "-c", code]
-    done = subprocess.run(child, input=pickle.dumps(trl.rlar), capture_output=True, check=True, timeout=90)
+    done = subprocess.run(
+        child, input=pickle.dumps(trl.rlar), capture_output=True, check=True, timeout=COMMAND_SECONDS
+    )
     assert done.stdout.split(b"\n")[0] == b"[1.0, None]"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
@@ -24,6 +23,7 @@ from rlar_graph.settings import Settings
 from rlar_graph.testing.hub import HubRepo, LocalHub
 from rlar_graph.toolmaking.model_search import Search, search_models
 from tests.hub import stand_ins
+from tests.patience import HANG_SECONDS, PATIENCE, prompt
 
 DIALOGUE = Signature.parse("dialogue/text/none/und")
 
@@ -131,26 +131,25 @@ def test_a_hub_that_fails_costs_no_more_than_its_deadline(
     status: int, hub: LocalHub, tmp_path: Path, registry: Registry
 ) -> None:
     hub.status = status
-    began = time.monotonic()
-    found = searched(hub, tmp_path, registry, hub_seconds=0.5)
-    assert time.monotonic() - began < 8
+    with prompt():
+        found = searched(hub, tmp_path, registry, hub_seconds=0.5)
     assert found.candidates == () and found.faults
     hub.status = None
     hub.repos["acme/reward"] = HubRepo(stand_ins.files())
-    assert searched(hub, tmp_path, registry, hub_seconds=0.5, reward_model_candidates=1).candidates, (
+    assert searched(hub, tmp_path, registry, hub_seconds=PATIENCE, reward_model_candidates=1).candidates, (
         "a failed search is not kept"
     )
 
 
 def test_a_slow_and_a_dead_hub_are_left_alone(hub: LocalHub, tmp_path: Path, registry: Registry) -> None:
-    hub.delay = 5.0
-    began = time.monotonic()
-    slow = searched(hub, tmp_path, registry, hub_seconds=0.3)
-    assert time.monotonic() - began < 5 and slow.faults
+    hub.delay = HANG_SECONDS
+    with prompt():
+        slow = searched(hub, tmp_path, registry, hub_seconds=0.3)
+    assert slow.faults
     hub.close()
-    began = time.monotonic()
-    dead = searched(hub, tmp_path, registry, hub_seconds=0.5)
-    assert time.monotonic() - began < 8 and dead.candidates == () and dead.faults
+    with prompt():
+        dead = searched(hub, tmp_path, registry, hub_seconds=0.5)
+    assert dead.candidates == () and dead.faults
 
 
 def test_no_credential_leaves_this_machine(

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,7 +22,6 @@ SLEEPER = Rollout(
     ("```python\nimport time\n\ndef f():\n    time.sleep(2)\n    return 1\n```",),
     tests=["assert f() == 1"],
 )
-PATIENCE = 30.0
 
 
 class Place:
@@ -115,14 +113,6 @@ def descendants(pid: int) -> list[int]:
     """Return what a process started, and what that started."""
     children = [each for each in processes() if parent(each) == pid]
     return children + [each for child in children for each in descendants(child)]
-
-
-def until(claim: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until a claim holds."""
-    end = time.monotonic() + seconds
-    while not claim():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

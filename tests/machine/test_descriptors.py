@@ -15,7 +15,8 @@ import pytest
 
 from rlar_graph.machine.client import MachineEngine
 from rlar_graph.machine.rendezvous import Meeting
-from tests.machine.conftest import PATIENCE, SUM, Place, until
+from tests.machine.conftest import SUM, Place
+from tests.patience import PATIENCE, until
 
 
 @pytest.fixture

@@ -12,18 +12,19 @@ from contextlib import contextmanager, suppress
 
 from rlar_graph.adapters.shared import score_items
 from tests.machine.conftest import SUM, Place
+from tests.patience import PATIENCE
 
 TASK = "Write a function f."
 TESTS = ["assert f() == 1"]
 LABEL = json.dumps({"tests": TESTS})
-SLOW = "```python\nimport time\n\ndef f():\n    time.sleep(0.6)\n    return 1\n```"
+SLOW = "```python\nimport time\n\ndef f():\n    time.sleep(1.2)\n    return 1\n```"
 """A program that passes, and takes long enough for something to happen meanwhile."""
 ENDLESS = "```python\ndef f():\n    while True:\n        pass\n```"
 SETTINGS = {
     "RLAR_ENGINE": "machine",
     "RLAR_ENGINE_GRACE_SECONDS": "0.5",
     "RLAR_ENGINE_SILENT_SECONDS": "4",
-    "RLAR_CODE_SECONDS": "3",
+    "RLAR_CODE_SECONDS": "5",
     "RLAR_WORKERS": "8",
 }
 
@@ -44,7 +45,7 @@ def killing(place: Place, times: int = 1) -> Iterator[None]:
     def kill() -> None:
         time.sleep(0.4)
         os.kill(first, signal.SIGKILL)
-        end = time.monotonic() + 20
+        end = time.monotonic() + PATIENCE
         while len(killed) < times and time.monotonic() < end:
             for engine in set(place.engines()) - killed:
                 time.sleep(0.2)

@@ -11,7 +11,6 @@ import shutil
 import signal
 import statistics
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +34,7 @@ from rlar_graph.testing.models import files_of
 from rlar_graph.types import Rollout
 from tests.models import world
 from tests.models.conftest import Models
+from tests.patience import COMMAND_SECONDS, PATIENCE, prompt
 
 GIB = 1 << 30
 
@@ -194,12 +194,13 @@ def _with_template(source: Path, target: Path, template: str) -> Path:
 
 def test_a_hostile_template_hangs_itself_alone(models: Models, tmp_path: Path) -> None:
     loop = "{% for number in range(99999) %}" * 3 + "{% endfor %}" * 3
-    process = ModelProcess(order(_with_template(models.trained, tmp_path / "loop", loop)), seconds=20.0)
+    process = ModelProcess(
+        order(_with_template(models.trained, tmp_path / "loop", loop)), seconds=COMMAND_SECONDS
+    )
     process._seconds = 1.0
-    began = time.monotonic()
-    with pytest.raises(ModelGone, match="within 1 s"):
+    with prompt(), pytest.raises(ModelGone, match="within 1 s"):
         process.read([("p", "c")])
-    assert time.monotonic() - began < 10 and not process.alive
+    assert not process.alive
     process.close()
 
 
@@ -256,11 +257,10 @@ def test_a_tokenizer_that_explodes_ends_alone(models: Models, tmp_path: Path) ->
     grow = {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 5_000}
     told["normalizer"] = {"type": "Sequence", "normalizers": [grow, grow, grow]}
     (folder / "tokenizer.json").write_text(json.dumps(told))
-    process = ModelProcess(order(folder, memory_bytes=GIB), seconds=30.0)
-    began = time.monotonic()
-    with pytest.raises(ToolError):
+    process = ModelProcess(order(folder, memory_bytes=GIB), seconds=COMMAND_SECONDS)
+    process._seconds = 30.0
+    with prompt(), pytest.raises(ToolError):
         process.read([("letter", "even here")])
-    assert time.monotonic() - began < 40
     process.close()
 
 
@@ -434,6 +434,6 @@ def test_the_least_recently_used_leaves_and_one_in_use_never_does() -> None:
             waiting.start()
             waiting.join(0.2)
             assert waiting.is_alive() and made["a"].alive
-        waiting.join(5)
+        waiting.join(PATIENCE)
         assert not waiting.is_alive() and list(pool.loaded) == ["d"] and not made["a"].alive
     assert not made["d"].alive

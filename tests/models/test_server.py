@@ -24,8 +24,9 @@ from rlar_graph.settings import Settings
 from rlar_graph.testing.http import Reply
 from rlar_graph.testing.pooling import PoolingStandIn
 from rlar_graph.types import Rollout
+from tests.patience import HANG_SECONDS, prompt
 
-QUICK = ServerTerms(seconds=5.0, retries=2, pause=0.01)
+QUICK = ServerTerms(seconds=60.0, retries=2, pause=0.01)
 TEMPLATE = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }}\n{% endfor %}"
 PAIRS = [("one", "good"), ("one", "better!"), ("two", "bad"), ("one", "good")]
 
@@ -131,7 +132,7 @@ def test_what_is_no_finite_number_is_no_reward(value: str) -> None:
 def test_a_server_that_is_gone_or_late_is_told(tmp_path: Path) -> None:
     terms = ServerTerms(seconds=0.2, retries=1, pause=0.01)
     with PoolingStandIn(lambda text: 1.0) as server:
-        server.delay = 3.0
+        server.delay = HANG_SECONDS
         late = client(server, terms=terms).read([("p", "c")])
     gone = client(server, terms=terms).read([("p", "c")])
     assert late[0].raw is None and gone[0].raw is None
@@ -155,7 +156,7 @@ def test_a_server_that_hangs_is_waited_for_once_whatever_it_is_asked() -> None:
 
 
 def test_one_request_that_gets_no_answer_keeps_no_other_from_theirs() -> None:
-    terms = ServerTerms(seconds=5.0, retries=0, threads=2)
+    terms = ServerTerms(seconds=60.0, retries=0, threads=2)
     released = threading.Event()
 
     def reward(text: str) -> float:
@@ -179,10 +180,12 @@ def test_a_reply_in_drops_ends_with_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         threading.Thread(target=_drip, args=(listening,), daemon=True).start()
         terms = ServerTerms(seconds=0.5, retries=0)
-        began = time.monotonic()
         port = listening.getsockname()[1]
-        (reading,) = PoolingServer(f"http://127.0.0.1:{port}", "m", "vllm", terms=terms).read([("p", "c")])
-    assert time.monotonic() - began < 3 and reading.raw is None and "timed out" in str(reading.why)
+        with prompt():
+            (reading,) = PoolingServer(f"http://127.0.0.1:{port}", "m", "vllm", terms=terms).read(
+                [("p", "c")]
+            )
+    assert reading.raw is None and "timed out" in str(reading.why)
 
 
 def _drip(listening: socket.socket) -> None:
@@ -190,7 +193,7 @@ def _drip(listening: socket.socket) -> None:
     connection, _ = listening.accept()
     with connection, suppress(OSError):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        for _ in range(100):
+        for _ in range(3_000):
             connection.sendall(b" ")
             time.sleep(0.1)
 
@@ -245,10 +248,8 @@ def test_a_template_that_attacks_is_a_tool_error() -> None:
 )
 def test_a_template_that_never_ends_is_ended(template: str) -> None:
     pytest.importorskip("jinja2")
-    began = time.monotonic()
-    with pytest.raises(ToolError, match=r"within 1 s|cannot be rendered"):
+    with prompt(), pytest.raises(ToolError, match=r"within 1 s|cannot be rendered"):
         rendered(template, [[{"role": "user", "content": "p"}]], seconds=1.0)
-    assert time.monotonic() - began < 5
 
 
 def test_a_template_that_refuses_one_conversation_leaves_the_others_alone() -> None:

@@ -23,6 +23,7 @@ from rlar_graph.registry import Provenance, open_registry
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.tables import tools
 from rlar_graph.rewards.base import ToolSpec
+from tests.patience import COMMAND_SECONDS, PATIENCE, prompt
 from tests.postgres_server import PASSWORD, PostgresServer, ServerElsewhere
 
 SUM = Rollout("What is 6 * 7?", ("The answer is 42.", "The answer is 43."), reference="42")
@@ -56,17 +57,16 @@ def test_scoring_goes_on_while_the_server_is_away_and_what_was_scored_is_counted
         assert values(reward, SUM) == [1.0, 0.0]
         postgres.stop()
         try:
-            begun = time.monotonic()
-            for _ in range(50):
-                assert values(reward, SUM) == [1.0, 0.0]
-                assert values(reward, CHOICE) == [None, None]
-                time.sleep(0.03)
-            assert time.monotonic() - begun < 10
+            with prompt():  # and not a connection's timeout each time
+                for _ in range(50):
+                    assert values(reward, SUM) == [1.0, 0.0]
+                    assert values(reward, CHOICE) == [None, None]
+                    time.sleep(0.03)
             (row,) = reward.score([CHOICE])
             assert all("no server answers there" in (score.abstained or "") for score in row)
         finally:
             postgres.start()
-        wait = time.monotonic() + AWAY_SECONDS + 1
+        wait = time.monotonic() + AWAY_SECONDS + PATIENCE
         while values(reward, CHOICE) != [1.0, 0.0]:
             assert time.monotonic() < wait
             time.sleep(0.2)
@@ -119,7 +119,7 @@ def test_four_trainers_share_one_registry_and_admit_each_tool_once(database: str
         assert trainer.stdin is not None
         trainer.stdin.write("go\n")
         trainer.stdin.flush()
-    said = [trainer.communicate(timeout=100)[0] for trainer in trainers]
+    said = [trainer.communicate(timeout=COMMAND_SECONDS)[0] for trainer in trainers]
     assert [trainer.returncode for trainer in trainers] == [0] * 4
     assert {each.strip() for each in said} == {
         json.dumps([["maths", 1], ["maths", 1], ["choice", 1], ["choice", 1]])

@@ -14,6 +14,7 @@ import pytest
 
 from rlar_graph.registry import Provenance, open_registry
 from rlar_graph.rewards.base import ToolSpec
+from tests.patience import COMMAND_SECONDS, PATIENCE
 
 PROCESSES = 8
 ROUNDS = 15
@@ -78,7 +79,7 @@ def test_processes_that_read_modify_and_write_lose_nothing(shared_url: str) -> N
     with open_registry(shared_url):
         pass
     workers = [start(WORKER, shared_url, number) for number in range(PROCESSES)]
-    assert [worker.wait(timeout=100) for worker in workers] == [0] * PROCESSES
+    assert [worker.wait(timeout=COMMAND_SECONDS) for worker in workers] == [0] * PROCESSES
     total = PROCESSES * ROUNDS
     with open_registry(shared_url) as registry:
         versions = registry.tool("maths").versions
@@ -105,7 +106,7 @@ def test_processes_that_make_the_registry_at_once_all_find_it_made(shared_url: s
         assert migrant.stdout is not None
         assert migrant.stdout.readline() == "ready\n"
     for migrant in migrants:
-        migrant.communicate("x", timeout=60)
+        migrant.communicate("x", timeout=COMMAND_SECONDS)
     assert [migrant.returncode for migrant in migrants] == [0] * PROCESSES
     with open_registry(shared_url) as registry:
         assert len(registry.tool("maths").versions) == 1
@@ -116,11 +117,10 @@ def test_a_kill_at_any_moment_leaves_a_registry_that_opens_and_holds_together(sh
     for number, delay in enumerate(DELAYS):
         victim = start(VICTIM, shared_url, number, stdout=subprocess.PIPE)
         assert victim.stdout is not None
-        if number >= IMPORTING:
-            victim.stdout.readline()
+        first = victim.stdout.readline() if number >= IMPORTING else ""
         time.sleep(delay)
         victim.send_signal(signal.SIGKILL)
-        said = victim.stdout.read().split()
+        said = (first + victim.stdout.read()).split()
         victim.stdout.close()
         assert victim.wait() == -signal.SIGKILL
         acknowledged = max([acknowledged, *map(int, said)])
@@ -170,7 +170,7 @@ with open_registry(url) as registry:
 
 def test_forked_trainer_workers_write_over_connections_of_their_own(shared_url: str) -> None:
     done = start(FORKING, shared_url, 0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, errors = done.communicate(timeout=60)
+    out, errors = done.communicate(timeout=COMMAND_SECONDS)
     assert (done.returncode, out.strip()) == (0, "100"), errors
 
 
@@ -186,7 +186,7 @@ def test_a_writer_waits_for_another_and_readers_do_not(tmp_path: Path) -> None:
             write.result(timeout=0.3)
         holder.execute("ROLLBACK")
         holder.close()
-        assert write.result(timeout=10).number == 1
+        assert write.result(timeout=PATIENCE).number == 1
 
 
 FILLING = f"""{COMMON}
@@ -208,7 +208,7 @@ with open_registry(url) as registry:
 def test_a_full_disk_is_an_error_that_loses_nothing_written_before(tmp_path: Path) -> None:
     path = tmp_path / "rlar.db"
     full = start(FILLING, f"sqlite:///{path}", 0, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, errors = full.communicate(timeout=60)
+    out, errors = full.communicate(timeout=COMMAND_SECONDS)
     written = len(out.split())
     assert full.returncode == 0, errors
     assert str(path) in errors

@@ -13,6 +13,7 @@ import pytest
 from rlar_graph import AgentReward, Settings
 from rlar_graph.registry import open_registry
 from rlar_graph.types import Rollout
+from tests.patience import PATIENCE
 
 SMALL, LARGE = 256, 1024
 """Memory of one program, in MiB: the setting that tells the two versions of the code verifier apart."""
@@ -83,7 +84,7 @@ def test_two_processes_take_turns_and_each_keeps_its_own_version(tmp_path: Path)
         for process in (small, large):
             assert process.stdin is not None
             process.stdin.close()
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE) == 0
     with open_registry(url) as registry:
         assert registry.revision() == revision
         assert len(registry.tool("code").versions) == 2

@@ -13,6 +13,7 @@ from rlar_graph.admission import AdmissionReport, Check
 from rlar_graph.registry import Attempt, KeptProbe, Provenance, open_registry
 from rlar_graph.registry.store import Registry
 from rlar_graph.rewards.base import ToolSpec
+from tests.patience import COMMAND_SECONDS
 
 NAME, KEY = "verifier-countdown-1a2b3c4d", "source:countdown"
 RATE = Check("true positives", False, figure=0.5, threshold=0.9)
@@ -36,7 +37,9 @@ def adopt(registry: Registry, source: str, report: AdmissionReport = PASSED, *, 
 
 def tools(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rlar_graph.cli", "tools", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+    )
 
 
 @pytest.fixture

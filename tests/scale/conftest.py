@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import PATIENCE
+
 STORE_BYTES = 80 << 20
 NOTICES = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_timeout_ms": 2_000,
            "health_check_failure_threshold": 2}  # fmt: skip
@@ -97,7 +99,7 @@ def two_nodes(cluster: TestCluster) -> TestCluster:
     return cluster
 
 
-def wait_until(claim: Callable[[], object], seconds: float = 20.0) -> bool:
+def wait_until(claim: Callable[[], object], seconds: float = PATIENCE) -> bool:
     """Say whether a claim becomes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -13,11 +13,12 @@ import pytest
 
 from rlar_graph.cluster import Fleet, Lost, Pace, Part, spread
 from rlar_graph.errors import ToolError
+from tests.patience import COMMAND_SECONDS, PATIENCE
 from tests.scale.conftest import TestCluster, wait_until
 
 ray: Any = pytest.importorskip("ray")
 
-PACE = Pace(first=4, most=50, seconds=0.05, patience=30.0)
+PACE = Pace(first=4, most=50, seconds=0.05, patience=60.0)
 
 
 class Worker:
@@ -75,7 +76,11 @@ def test_only_the_jobs_that_are_to_blame_have_no_result(fleet: Fleet) -> None:
 )
 def test_an_actor_that_hangs_or_is_broken_is_replaced(fleet: Fleet, word: str, why: str) -> None:
     before = {member.told for member in fleet.ready()}
-    (lost,) = work(fleet, [word], Pace(first=4, most=8, seconds=0.05, patience=1.0, deaths=0))
+    (lost,) = work(
+        fleet,
+        [word],
+        Pace(first=4, most=8, seconds=0.05, patience=1.0 if word == "hang" else PATIENCE, deaths=0),
+    )
     assert isinstance(lost, Lost)
     assert why in lost.why
     assert work(fleet, list(range(50))) == [n * n for n in range(50)]
@@ -117,6 +122,6 @@ def test_a_process_that_has_no_connection_makes_one_and_one_that_was_shut_down_s
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=COMMAND_SECONDS,
     )
     assert done.stdout.endswith("done\n"), done.stderr[-2000:]

@@ -15,6 +15,7 @@ import pytest
 from rlar_graph import AgentReward, Rollout, Settings, __version__
 from rlar_graph.errors import SandboxClosed, SandboxError, SandboxUnavailable
 from rlar_graph.sandbox import Limits, Sandbox, TestJob, open_sandbox
+from tests.patience import PATIENCE, prompt
 from tests.scale.conftest import SECRET, TestCluster, wait_until
 
 ray: Any = pytest.importorskip("ray")
@@ -68,9 +69,8 @@ def test_the_report_says_what_confines_code_on_every_node(sandbox: Sandbox) -> N
 
 def test_slow_calls_hold_up_nobody_and_are_stopped_in_time(sandbox: Sandbox) -> None:
     source = "def f(x):\n    while x in (10, 11, 12, 13): pass\n    return x"
-    begun = time.monotonic()
-    outcomes = sandbox.call_batch(source, "f", [{"x": x} for x in range(400)], Limits(seconds=1.0))
-    assert time.monotonic() - begun < 10
+    with prompt():
+        outcomes = sandbox.call_batch(source, "f", [{"x": x} for x in range(400)], Limits(seconds=3.0))
     assert [each.value for each in outcomes] == [None if 10 <= x < 14 else x for x in range(400)]
     assert {outcomes[x].status for x in range(10, 14)} == {"timeout"}
 
@@ -137,9 +137,9 @@ def test_a_closed_sandbox_ends_its_batch_and_its_actors_only(cluster: TestCluste
         time.sleep(0.5)
         opened.close()
         with pytest.raises(SandboxError):
-            batch.result(timeout=10)
+            batch.result(timeout=PATIENCE)
     with pytest.raises(ray.exceptions.RayActorError):
-        ray.get(member.handle.hello.remote(), timeout=10)
+        ray.get(member.handle.hello.remote(), timeout=PATIENCE)
     assert ray.is_initialized()
 
 
@@ -164,15 +164,13 @@ def test_a_cluster_without_nodes_gives_reasons_and_one_that_comes_back_results(c
         assert values(opened, IDENTITY, 10) == list(range(10))
         while cluster.kill_one():
             pass
-        begun = time.monotonic()
-        outcomes = opened.call_batch(SLOW, "f", [{"x": x} for x in range(300)])
-        assert {each.fault for each in outcomes if each.value is None} == {"sandbox"}
-        assert {each.detail for each in outcomes if each.value is None}
-        assert opened.call(IDENTITY, "f", {"x": 1}).fault == "sandbox"
-        assert time.monotonic() - begun < 40
-        begun = time.monotonic()
-        assert opened.call(IDENTITY, "f", {"x": 1}).fault == "sandbox"
-        assert time.monotonic() - begun < 1
+        with prompt(100):  # and not 300 times the time that a start may take
+            outcomes = opened.call_batch(SLOW, "f", [{"x": x} for x in range(300)])
+            assert {each.fault for each in outcomes if each.value is None} == {"sandbox"}
+            assert {each.detail for each in outcomes if each.value is None}
+            assert opened.call(IDENTITY, "f", {"x": 1}).fault == "sandbox"
+        with prompt(6):  # and not the time that a start may take once more
+            assert opened.call(IDENTITY, "f", {"x": 1}).fault == "sandbox"
         cluster.keep(1)
         assert wait_until(lambda: opened.call(IDENTITY, "f", {"x": 1}).value == 1.0, 60)
     with pytest.raises(SandboxClosed):

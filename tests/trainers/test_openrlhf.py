@@ -18,6 +18,8 @@ import pytest
 
 from tests.machine.conftest import Place
 from tests.machine.trouble import ENDLESS, LABEL, SLOW, TASK, forbid, killing, stopping
+from tests.patience import COMMAND_SECONDS, PATIENCE
+from tests.ports import free_port
 
 pytest.importorskip("openrlhf")
 
@@ -76,9 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def _serving(folder: Path, *options: str) -> Iterator[str]:
     pytest.importorskip("fastapi")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",
@@ -91,7 +91,7 @@ def _serving(folder: Path, *options: str) -> Iterator[str]:
         *options,
     ]
     process = subprocess.Popen(command, cwd=folder, env=dict(os.environ))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + COMMAND_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -101,7 +101,7 @@ def _serving(folder: Path, *options: str) -> Iterator[str]:
             time.sleep(0.1)
     yield f"http://127.0.0.1:{port}/get_reward"
     process.terminate()
-    process.wait(60)
+    process.wait(PATIENCE)
 
 
 CASES = [

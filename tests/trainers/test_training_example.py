@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 
 from rlar_graph import AgentReward, Settings
+from tests.patience import COMMAND_SECONDS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "train_grpo_trl.py"
@@ -77,12 +78,12 @@ def command(out: Path, *options: str) -> list[str]:
 
 
 def run(out: Path, *options: str) -> str:
-    done = subprocess.run(command(out, *options), capture_output=True, text=True, timeout=250)
+    done = subprocess.run(command(out, *options), capture_output=True, text=True, timeout=COMMAND_SECONDS)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
-@pytest.mark.timeout(300)  # most of it is the import of torch and TRL
+@pytest.mark.timeout(600)  # most of it is the import of torch and TRL
 def test_a_smoke_run_leaves_figures_and_a_registry(tmp_path: Path) -> None:
     printed = run(tmp_path, "--rewards", "agent", "maths")
     assert "rlar/tool" in printed, "no sample of completions with the tool that scored them"
@@ -103,7 +104,7 @@ def test_a_smoke_run_leaves_figures_and_a_registry(tmp_path: Path) -> None:
         env={**os.environ, "RLAR_REGISTRY_URL": f"sqlite:///{tmp_path / 'rlar.db'}"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=COMMAND_SECONDS,
     )
     assert {"maths", "instructions", "choice", "code"} <= {tool["tool"] for tool in json.loads(listed.stdout)}
 
@@ -113,7 +114,7 @@ def _steps(arm: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
     sums = [{"prompt": f"What is {n} + 1?", "answer": str(n + 1), "task": "sums"} for n in range(3)]
     open_ = [{"prompt": f"Tell me joke number {n}.", "task": "open"} for n in range(3)]
@@ -125,7 +126,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
         try:
             _wait_for(tmp_path / "agent" / "completions" / "completions_00003.parquet", started)
             os.killpg(started.pid, signal.SIGINT)  # as a terminal does: to the workers too
-            assert started.wait(timeout=60) == 0, (tmp_path / "log").read_text()[-3000:]
+            assert started.wait(timeout=COMMAND_SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
         finally:
             started.kill()
     printed = (tmp_path / "log").read_text()
@@ -142,8 +143,8 @@ def test_ctrl_c_saves_and_resume_goes_on(tmp_path: Path) -> None:
 
 
 def _wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + COMMAND_SECONDS
     while not path.exists():
         assert process.poll() is None, "the run ended too early"
-        assert time.monotonic() < deadline, f"no {path.name} in 200 s"
+        assert time.monotonic() < deadline, f"no {path.name} in {COMMAND_SECONDS:g} s"
         time.sleep(0.2)
