@@ -111,7 +111,8 @@ def test_prepare_says_what_is_covered(reward: AgentReward) -> None:
         ("math/number/reference/und", 2, "maths v1"),
         ("open/text/none/und", 1, None),
     ]
-    assert AgentReward().prepare([]).covered == 1.0
+    with AgentReward() as empty:
+        assert empty.prepare([]).covered == 1.0
 
 
 def test_a_frozen_reward_takes_no_new_tools(reward: AgentReward) -> None:

@@ -86,7 +86,11 @@ class Database:
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
         if self._is_file:
-            self._switch_to_wal()
+            try:
+                self._switch_to_wal()
+            except RegistryError:
+                self.close()
+                raise
         _forget_after_fork(self._engine)
 
     @property
