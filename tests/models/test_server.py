@@ -156,7 +156,7 @@ def test_a_server_that_hangs_is_waited_for_once_whatever_it_is_asked() -> None:
 
 
 def test_one_request_that_gets_no_answer_keeps_no_other_from_theirs() -> None:
-    terms = ServerTerms(seconds=60.0, retries=0, threads=2)
+    terms = ServerTerms(seconds=5.0, retries=0, threads=2)
     released = threading.Event()
 
     def reward(text: str) -> float:
