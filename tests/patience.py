@@ -6,6 +6,7 @@ machine needs: each bound is many times that, and far below what the fault it is
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,14 +19,27 @@ COMMAND_SECONDS = 250.0
 """Longest run of a command that ends by itself."""
 HANG_SECONDS = 300.0
 """How long a test has something hang that must not be waited for."""
+TOO_LONG = "this work grows faster than its text"
+
+
+def _stop(*_: object) -> None:
+    raise AssertionError(TOO_LONG)
 
 
 @contextmanager
 def linear(seconds: float = LINEAR_SECONDS) -> Iterator[None]:
-    """Fail if what is done within takes the processor so long that it cannot have been linear."""
-    started = time.process_time()
-    yield
-    assert time.process_time() - started < seconds, "this work grows faster than its text"
+    """Fail if what is done within takes the processor so long that it cannot have been linear.
+
+    It is stopped then, so that nobody waits for the end of a catastrophic pattern.
+    """
+    started, before = time.process_time(), signal.signal(signal.SIGPROF, _stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert time.process_time() - started < seconds, TOO_LONG
 
 
 @contextmanager
