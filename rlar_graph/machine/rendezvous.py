@@ -9,10 +9,8 @@ folder's descriptor: it is checked once and cannot be exchanged afterwards, and 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
-import re
 import socket
 import stat
 import struct
@@ -23,54 +21,38 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from typing import TypeAlias
 
-from pydantic import SecretStr
-
 import rlar_graph
 from rlar_graph.errors import EngineError
+from rlar_graph.machine.mine import mine, unforked
+from rlar_graph.machine.name import engine_name, revealed, settings_for_engine
 from rlar_graph.settings import Settings
 
 Mark: TypeAlias = tuple[int, int]
 """Tells one socket of a name from a later one: inode and time of its making."""
 
-ASIDE = frozenset(
-    {"engine", "engine_grace_seconds", "engine_silent_seconds", "neutral_reward", "server_token"}
-)
-"""Settings that decide nothing about a score."""
 CREDENTIALS = struct.Struct("3i")
 BACKLOG = 4096
-MOST_WORKERS = 32
 LOCK_SECONDS = 20.0
-_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:|\?|$)(.*)", re.DOTALL)
+LINE_SECONDS = 30.0
+"""Longest wait for an engine whose line is full."""
+ELSEWHERE = "set XDG_RUNTIME_DIR or TMPDIR to a folder of yours, or RLAR_ENGINE=own"
+ELSE = "RLAR_ENGINE=own does without it"
 _BOOT = """
-import os, sys
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 if os.fork():
     os._exit(0)
 from rlar_graph.machine.process import main
 main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
 """
-
-
-def settings_for_engine(settings: Settings) -> Settings:
-    """Return the settings a shared engine runs with: they hold wherever it is started, and for more than one.
-
-    Paths become absolute. Unless the settings say how, tools are sought in the background (nobody waits for a language
-    model that somebody else's prompt needs), and there is a worker for every second core.
-    """
-    update: dict[str, object] = {"engine": "own", "server_token": None}
-    found = _RELATIVE.fullmatch(settings.registry_url)
-    if found:
-        update["registry_url"] = f"{found[1]}{os.path.abspath(found[2])}"
-    if settings.hub_cache is not None:
-        update["hub_cache"] = os.path.abspath(settings.hub_cache)
-    if "acquire" not in settings.model_fields_set:
-        update["acquire"] = "background"
-    if "workers" not in settings.model_fields_set:
-        cores = len(os.sched_getaffinity(0))
-        update["workers"] = max(settings.workers, min(MOST_WORKERS, cores // 2))
-    return settings.model_copy(update=update)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +68,7 @@ class Meeting:
     def at(cls, settings: Settings) -> Meeting:
         """Return the meeting for a process's settings."""
         settings = settings_for_engine(settings)
-        said = {name: value for name, value in revealed(settings).items() if name not in ASIDE}
-        place = [rlar_graph.__version__, str(Path(rlar_graph.__file__).parent), sys.prefix, *_paths_hold_in()]
-        decisive = json.dumps([said, place], sort_keys=True).encode()
-        # The settings hold passwords and the name is seen in logs: it must be dear to guess from.
-        digest = hashlib.scrypt(decisive, salt=b"rlar-graph engine", n=4096, r=8, p=1, dklen=16)
-        return cls(settings, digest.hex())
+        return cls(settings, engine_name(settings))
 
     def connect(self) -> tuple[socket.socket, Mark]:
         """Return a connection to the engine, which is started if there is none, and the mark of its socket.
@@ -109,7 +86,7 @@ class Meeting:
                             self._start(folder)
                             found = self._connected(folder)
         except OSError as error:
-            raise EngineError(f"the engine of this machine cannot be reached: {error}") from error
+            raise EngineError(f"the engine of this machine cannot be reached: {error}; {ELSE}") from error
         if found is None:
             raise EngineError("the engine of this machine ended while it was started")
         return found
@@ -124,22 +101,32 @@ class Meeting:
             raise EngineError(f"the engine of this machine cannot be replaced: {error}") from error
 
     def _connected(self, folder: int) -> tuple[socket.socket, Mark] | None:
-        mark = mark_of(folder, self.name)
-        if mark is None:
-            return None
-        link = socket.socket(socket.AF_UNIX)
-        try:
-            link.setblocking(False)
-            link.connect(path_of(folder, self.name))
-            if peer_of(link) != os.geteuid():
-                raise EngineError("the engine of this machine belongs to somebody else")
-        except (FileNotFoundError, ConnectionRefusedError):  # it ended; the lock's holder clears up after it
-            link.close()
-            return None
-        except BaseException:
-            link.close()
-            raise
-        return link, mark
+        """Return a connection, waiting where too many others do; None where there is nobody to connect to."""
+        until = time.monotonic() + LINE_SECONDS
+        while (mark := mark_of(folder, self.name)) is not None:
+            link = mine(partial(socket.socket, socket.AF_UNIX))
+            try:
+                link.setblocking(False)
+                link.connect(path_of(folder, self.name))
+                if peer_of(link) != os.geteuid():
+                    raise EngineError("the engine of this machine belongs to somebody else")
+            except (
+                FileNotFoundError,
+                ConnectionRefusedError,
+            ):  # it ended; the lock's holder clears up after it
+                link.close()
+                return None
+            except BlockingIOError:
+                link.close()
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(0.05)
+            except BaseException:
+                link.close()
+                raise
+            else:
+                return link, mark
+        return None
 
     def _start(self, folder: int) -> None:
         """Start the engine: its socket first, then the process, as nobody's child."""
@@ -149,7 +136,7 @@ class Meeting:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         log = os.open(f"{self.name}.log", flags, 0o600, dir_fd=folder)
         try:
-            with socket.socket(socket.AF_UNIX) as listener:
+            with mine(partial(socket.socket, socket.AF_UNIX)) as listener:
                 listener.bind(path_of(folder, self.name))
                 listener.listen(BACKLOG)
                 self._execute(folder, listener.fileno(), log)
@@ -160,38 +147,34 @@ class Meeting:
         root = str(Path(rlar_graph.__file__).parents[1])
         known = [os.path.abspath(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RLAR_")}
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-c", _BOOT, str(listener), str(folder), self.name],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=[listener, folder],
-            cwd=f"/proc/self/fd/{folder}",
-            start_new_session=True,
-            env={**environment, "PYTHONPATH": os.pathsep.join([root, *known])},
-        )
-        process.communicate(json.dumps(revealed(self.settings)).encode())
-        if process.returncode:
+        # A process that closed its standard streams has ours in their place, where the child has its own.
+        above = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3) for each in (listener, folder)]
+        try:
+            with mine(self._said) as said, unforked():
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    [sys.executable, "-P", "-c", _BOOT, *map(str, above), self.name],
+                    stdin=said,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=above,
+                    cwd=f"/proc/self/fd/{above[1]}",
+                    start_new_session=True,
+                    env={**environment, "PYTHONPATH": os.pathsep.join([root, *known])},
+                )
+        finally:
+            for each in above:
+                os.close(each)
+        if process.wait():
             raise EngineError(
                 f"the engine of this machine could not be started (status {process.returncode})"
             )
 
-
-def revealed(settings: Settings) -> dict[str, object]:
-    """Return settings as plain values, secrets in clear: for the engine's standard input only."""
-    return {
-        name: value.get_secret_value() if isinstance(value, SecretStr) else value
-        for name, value in settings.model_dump().items()
-    }
-
-
-def _paths_hold_in() -> tuple[str, ...]:
-    """Return what names the machine and its view of files: in another one a registry's path is another registry's."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return boot, os.readlink("/proc/self/ns/mnt")
-    except OSError:  # no /proc to speak of
-        return (socket.gethostname(),)
+    def _said(self) -> FileIO:
+        """Return the settings in a file without a name: of a pipe, a forked child's copy would hide the end."""
+        said = FileIO(os.memfd_create("settings"), "r+")
+        said.write(json.dumps(revealed(self.settings)).encode())
+        said.seek(0)
+        return said
 
 
 @contextmanager
@@ -199,7 +182,7 @@ def open_folder() -> Iterator[int]:
     """Open the folder where this user's processes meet; it is made if there is none.
 
     Raises:
-        EngineError: Somebody else owns it, or others may enter it.
+        EngineError: Somebody else owns it, others may enter it, or nothing can be made in it.
     """
     path = _folder()
     try:
@@ -207,9 +190,7 @@ def open_folder() -> Iterator[int]:
     except FileExistsError:
         pass
     except OSError as error:
-        raise EngineError(
-            f"{path} cannot be made: {error.strerror}; set XDG_RUNTIME_DIR or TMPDIR"
-        ) from error
+        raise EngineError(f"{path} cannot be made: {error.strerror}; {ELSEWHERE}") from error
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
@@ -223,17 +204,34 @@ def open_folder() -> Iterator[int]:
                 f"{path} is not this user's alone (owner {found.st_uid}, mode"
                 f" {stat.S_IMODE(found.st_mode):o}): remove it, or set XDG_RUNTIME_DIR or TMPDIR"
             )
+        try:
+            _lock_of(folder).close()
+        except OSError as error:
+            raise EngineError(f"nothing can be made in {path}: {error.strerror}; {ELSEWHERE}") from error
         yield folder
     finally:
         os.close(folder)
 
 
 def _folder() -> str:
-    """Return the folder's path: in the session's runtime folder where there is one, else per user where files pass."""
+    """Return the folder's path: in the session's runtime folder where there is one, else per user where files pass.
+
+    A runtime folder of somebody else's came with ``sudo``, and a folder made there would lock its owner out.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.access(runtime, os.W_OK | os.X_OK):
+    if runtime and os.access(runtime, os.W_OK | os.X_OK) and os.stat(runtime).st_uid == os.geteuid():
         return os.path.join(runtime, "rlar")
-    return os.path.join(tempfile.gettempdir(), f"rlar-{os.geteuid()}")
+    try:
+        return os.path.join(tempfile.gettempdir(), f"rlar-{os.geteuid()}")
+    except OSError as error:
+        raise EngineError(f"there is no folder to meet in: {error.strerror}; {ELSEWHERE}") from error
+
+
+def _lock_of(folder: int) -> FileIO:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return mine(
+        lambda: FileIO("lock", "r+", opener=lambda name, _: os.open(name, flags, 0o600, dir_fd=folder))
+    )
 
 
 @contextmanager
@@ -248,19 +246,18 @@ def locked(folder: int, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         BlockingIOError: Somebody else holds it all that time.
     """
     until = time.monotonic() + seconds
-    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-    try:
+    with _lock_of(folder) as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
+            except BlockingIOError as error:
                 if time.monotonic() >= until:
-                    raise
+                    path = os.readlink(f"/proc/self/fd/{folder}")
+                    held = f"{path}/lock was held for {seconds:g} s, by a stopped process?"
+                    raise BlockingIOError(error.errno, held) from error
                 time.sleep(0.01)
         yield
-    finally:
-        os.close(lock)
 
 
 def path_of(folder: int, name: str) -> str:

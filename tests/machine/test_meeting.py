@@ -19,7 +19,8 @@ from rlar_graph.errors import EngineError, InputError, RegistryError
 from rlar_graph.machine import frames
 from rlar_graph.machine.client import MachineEngine
 from rlar_graph.machine.frames import HEAD, Frames, Rubbish
-from rlar_graph.machine.rendezvous import Meeting, open_folder, settings_for_engine
+from rlar_graph.machine.name import settings_for_engine
+from rlar_graph.machine.rendezvous import Meeting, open_folder
 from rlar_graph.reward import AgentReward
 from rlar_graph.settings import Settings
 from rlar_graph.types import Rollout, Score
