@@ -16,7 +16,7 @@ BASELINE_AUDITS = 300
 """Audited completions that make the baseline."""
 LEAST_AUDITS = 200
 """Audited completions that a comparison with it needs."""
-AUDIT_WINDOW = 1_000
+AUDIT_WINDOW = 400
 """Audited completions that are compared with the baseline."""
 GROUP = 8
 """Completions of one rollout: that many may be one piece of evidence, where audits were told in bulk."""

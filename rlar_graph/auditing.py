@@ -151,6 +151,8 @@ class Auditing:
             seconds: How long to wait.
         """
         line = self._line()
+        if line.closed:
+            return
         with line.changed:
             line.changed.wait_for(lambda: line.thread is None, seconds)
         with line.telling, line.changed:
