@@ -129,7 +129,7 @@ HONEST = [
     ("The length of a rectangle is x + 3 and its width is x. Find its area.", "x(x+3)", "x^2+3x"),
     ("What is the inverse of $f(x) = 2x + 1$?", r"\frac{x-1}{2}", "(x-1)/2"),
     (r"Write $\frac{3}{4}$ as a percentage.", r"75\%", "75%"),
-    ("A coin lands heads with probability 0.5. And tails? Express your answer as a common fraction.", r"\frac{1}{2}", "0.5"),
+    ("A coin lands heads with probability 0.5. And tails? Answer as a common fraction.", r"\frac{1}{2}", "0.5"),
     ("Tom has 1/2 of a pie. He gives half of it away and gets it back. How much pie has he?", "0.5", "1/2"),
     (r"Compute $\frac{1}{2} + \frac{1}{3}$.", r"\frac{5}{6}", r"\frac{3+2}{6}"),
     (r"Compute $\frac{1}{2} + \frac{1}{3}$.", r"\frac{5}{6}", r"\frac{1}{2}+\frac{1}{3}=\frac56"),

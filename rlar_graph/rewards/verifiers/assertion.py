@@ -8,6 +8,7 @@ counts, or the first if nothing after it says otherwise.
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from rlar_graph.rewards.verifiers.word_form import iso_dates, words
 
@@ -42,6 +43,11 @@ _DENIAL = re.compile(
 _DOUBT = re.compile(
     r"\b(?:wait|actually|hold on|correction|scratch that|on second thoughts?|oops|sorry|i mean|hmm|instead|mistake"
     r"|alternatively|disregard|ignore)\b",
+    re.IGNORECASE,
+)
+_CONCLUSION = re.compile(
+    r"[\W_]*(?:so|thus|therefore|hence|then|finally),?\s+(?:it|that|this|the answer)"
+    r"\s+(?:is|must be|was)\s+(?:\S+\s?){1,3}",
     re.IGNORECASE,
 )
 _LINKS = frozenset(
@@ -86,12 +92,20 @@ def asserts(text: str, wanted: tuple[str, ...], prompt: frozenset[str], *, cased
         if words(said[-1], cased=cased) != wanted:
             rivals = {sentence for sentence in said[:-1] if _frame(sentence) == _frame(said[-1]) != ()}
             return len(rivals) < 2
-        return not any(_is_bare(sentence) for sentence, own in zip(said, committed, strict=True) if not own)
+        return not any(
+            _is_bare(sentence) or _is_variant(sentence, wanted)
+            for sentence, own in zip(said, committed, strict=True)
+            if not own
+        )
     if not committed[0]:
         return False
     frame = _frame(said[0])
     return not any(
-        has_doubt(other) or _is_bare(other) or (frame and _frame(other) == frame)
+        has_doubt(other)
+        or _is_bare(other)
+        or _is_variant(other, wanted)
+        or _CONCLUSION.fullmatch(other)
+        or (frame and _frame(other) == frame)
         for other, own in zip(said[1:], committed[1:], strict=True)
         if not own
     )
@@ -164,6 +178,15 @@ def clause(sentence: str) -> str | None:
 def _is_bare(sentence: str) -> bool:
     """Tell whether a sentence is a mere word or three: in a row of sentences, another candidate."""
     return sentence[-1] not in "!:" and len(words(sentence)) <= 3
+
+
+def _is_variant(sentence: str, wanted: tuple[str, ...]) -> bool:
+    """Tell whether a sentence is the answer in other words or in another order: a second candidate."""
+    said = words(sentence)
+    if len(wanted) < 3 or not len(wanted) <= 2 * len(said) <= 4 * len(wanted):
+        return False
+    shared = Counter(said) & Counter(word.casefold() for word in wanted)
+    return 2 * shared.total() > max(len(said), len(wanted))
 
 
 def _frame(sentence: str) -> tuple[str, ...]:

@@ -141,7 +141,8 @@ def chosen_label(said: str, options: Options) -> str | None:
     lines = [line for line in said.split("\n") if line.strip()] or [""]
     listed = {label.upper() for label in _LINE_LABEL.findall(said[:20_000])}
     if len(listed) > 1:
-        return None if len(lines) <= len(listed) + 1 else _concluded(lines[-1], options)
+        listing = len(lines) <= len(listed) + 1 or all(_is_option(line, options) for line in lines[-2:])
+        return None if listing else _concluded(lines[-1], options)
     if len(said) <= SHORT and len(lines) == 1:
         return _concluded(said, options)
     first, last = read_choice(lines[0][:SHORT], options), _concluded(lines[-1], options)
@@ -150,8 +151,19 @@ def chosen_label(said: str, options: Options) -> str | None:
     return None if has_doubt("\n".join(lines[1:])) else first
 
 
+def _is_option(line: str, options: Options) -> bool:
+    """Tell whether a line is an option as the prompt lists it, label and text."""
+    label = _LINE_LABEL.match(line)
+    told = words(line[label.end() :]) if label else ()
+    return label is not None and any(
+        label[1].upper() == name.upper() and told == words(option) for name, option in options
+    )
+
+
 def _concluded(line: str, options: Options) -> str | None:
-    """Return the label a line settles on: by itself as a whole, or by its last sentence."""
+    """Return the label a line settles on: by itself as a whole, or by its last sentence; a question settles nothing."""
+    if line.rstrip(" *_)\"'").endswith(("?", "？")):
+        return None
     whole = read_choice(line[-4_000:], options)
     if whole is not None or len(_named(line[-4_000:], {label.upper() for label, _ in options})) > 1:
         return whole

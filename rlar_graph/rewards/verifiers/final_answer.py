@@ -34,6 +34,7 @@ RUN_GAP = 60
 
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _TURN_END = re.compile(r"<\|(?:im_end|im_start|endoftext|end_of_text|eot_id|end|user)\|>|</s>|<end_of_turn>")
+_NEXT_TURN = re.compile(r"\n[ \t]*(?:user|human)[ \t]*:", re.IGNORECASE)
 _BOX_NEXT = re.compile(r"(?:\$|\\[(\[]|\s){0,4}\\(?:boxed|fbox)\b")
 _TAG = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.IGNORECASE | re.DOTALL)
 _HASH = re.compile(r"^[ \t]*####[ \t]*(?![#\s])([^\n]{1,200})", re.MULTILINE)
@@ -108,7 +109,7 @@ def final_answer(completion: str, *, trusted: bool = False) -> FinalAnswer | Non
         completion: What the policy wrote, of any length.
         trusted: The text is a reference solution: its last commitment counts whatever else it says.
     """
-    bounds = spoken(completion)
+    bounds = answered(completion)
     if bounds is None:
         return None
     start, end = bounds
@@ -152,6 +153,21 @@ def spoken(completion: str) -> tuple[int, int] | None:
     return start, end
 
 
+def answered(completion: str) -> tuple[int, int] | None:
+    """Return the span of what is said before anybody else speaks: an answer in a made-up next turn is not the policy's.
+
+    None where a thought never ends.
+    """
+    bounds = spoken(completion)
+    if bounds is None or ":" not in completion:
+        return bounds
+    start, end = bounds
+    for turn in _NEXT_TURN.finditer(completion, start, end):
+        if any(map(str.isalnum, completion[start : turn.start()])):
+            return start, turn.start()
+    return bounds
+
+
 def _commitments(text: str) -> list[FinalAnswer] | None:
     """Return the marked answers in order, outer ones dropped; None where they are blank or cut off."""
     found: list[FinalAnswer] = []
@@ -187,7 +203,7 @@ def _phrases(text: str) -> list[FinalAnswer]:
     found: list[FinalAnswer] = []
     for start, stop in _mentions(text):
         link = _LINK.match(text, stop)
-        if link is None or _NOT_MINE.search(text, max(0, start - 20), start):
+        if link is None or _is_not_mine(text, start, link[0]):
             continue
         if _BOX_NEXT.match(text, link.end()):
             continue
@@ -201,6 +217,12 @@ def _phrases(text: str) -> list[FinalAnswer]:
             continue
         found.append(FinalAnswer(_said(value), "phrase", (start, end)))
     return found
+
+
+def _is_not_mine(text: str, start: int, link: str) -> bool:
+    """Say whether the answer spoken of is somebody else's, or none; ``no Answer:`` is a "no" and then a label."""
+    before = _NOT_MINE.search(text, max(0, start - 20), start)
+    return before is not None and not (before[0][:2].lower() == "no" and link.strip(" *_")[:1] in (":", "："))
 
 
 def _said(value: str) -> str:

@@ -45,6 +45,9 @@ TELLTALES = (
 TYPES = frozenset({"object", "array", "string", "number", "integer", "boolean", "null"})
 
 
+_ECHO = Verdict(0.0, detail={"broken": "the schema itself, not a document that conforms to it"})
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """A schema ready for use."""
@@ -86,7 +89,7 @@ class JsonSchemaVerifier(AnswerVerifier):
         _, found, afterthought = response.rpartition(document)
         if found and withdraws(afterthought):
             return Verdict(0.0, detail={"broken": "the document is taken back"})
-        return document
+        return _ECHO if _is_schema(document, schema.text) else document
 
     def key(self, rollout: Rollout, answer: str) -> Hashable:
         """Return the schema and the document."""
@@ -107,6 +110,20 @@ class JsonSchemaVerifier(AnswerVerifier):
         return [
             _judged(next(outcomes), schema) if isinstance(schema, Schema) else schema for schema, _ in pairs
         ]
+
+
+def _is_schema(document: str, schema: str) -> bool:
+    """Return whether a document is the schema that was asked to be met: most schemas conform to themselves."""
+    wanted = _value(schema)
+    if not isinstance(wanted, dict) or not wanted or any(f'"{key}"' not in document for key in wanted):
+        return False
+    return bool(json.loads(document) == wanted)
+
+
+@lru_cache(maxsize=4096)
+def _value(schema: str) -> object:
+    """Return the value of a schema's text."""
+    return json.loads(schema)
 
 
 def _judged(outcome: Outcome, schema: Schema) -> Verdict:

@@ -37,7 +37,7 @@ def document_in(response: str) -> str:
     try:
         read(whole)
     except NotJson as error:
-        document = _fenced(whole) or _bracketed(whole)
+        document = _fenced(whole) or _bracketed(_without_code(whole))
         if document is None:
             raise NotJson(f"no JSON document: {error}") from error
         read(document)
@@ -70,6 +70,14 @@ def _fenced(text: str) -> str | None:
     if len(documents) > 1:
         raise NotJson(f"{len(documents)} different fenced documents")
     return documents.pop() if documents else None
+
+
+def _without_code(text: str) -> str:
+    """Return a text without its blocks of Python, where ``{}`` is no document; one that is JSON stays."""
+    for block in fenced_blocks(text) if "```py" in text else ():
+        if block.is_python and block.label and not is_json(block.source):
+            text = text.replace(block.source, "\n")
+    return text
 
 
 def _bracketed(text: str) -> str | None:

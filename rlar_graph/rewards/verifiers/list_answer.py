@@ -120,8 +120,8 @@ def candidates(said: str) -> list[str]:
     """Return the ways to read the list that a completion answers with: all it says, or what it marks."""
     found = [said, bare(said)]
     answer = final_answer(said)
-    if answer is not None and answer.form in MARKED:
-        found.append(answer.text)
+    if answer is not None and answer.form in MARKED and "```" not in said[answer.span[1] + 8 :]:
+        found.append(answer.text)  # a block that comes later is meant
     return found + marked_texts(said)
 
 

@@ -18,6 +18,7 @@ from rlar_graph.rewards.verifiers.final_answer import final_answer
 from rlar_graph.rewards.verifiers.maths_comparison import Ruling
 from rlar_graph.rewards.verifiers.maths_echo import is_unworked
 from rlar_graph.rewards.verifiers.maths_worker import DIFFERENT, LIMITS, SAME, SOURCE
+from rlar_graph.rewards.verifiers.response import visible
 from rlar_graph.sandbox.base import Limits, Outcome, Sandbox
 from rlar_graph.types import Rollout, Verdict, abstain
 
@@ -62,7 +63,8 @@ class MathsVerifier(AnswerVerifier):
             return _UNANSWERED
         if found.form in ("sentence", "display", "bare") and _is_echo(completion, found.span, rollout.prompt):
             return _ECHO
-        return _UNWORKED if _is_unworked(found.text, rollout) else found.text
+        answer = visible(found.text)
+        return _UNWORKED if _is_unworked(answer, rollout) else answer
 
     def compare(self, questions: Sequence[tuple[Rollout, str]]) -> list[Verdict]:
         """Settle what can be settled exactly, and send the rest to the sandbox in one batch."""

@@ -181,11 +181,11 @@ def _numeral_sets(form: Form) -> tuple[frozenset[str], ...]:
 
 
 def _is_fraction(form: Form) -> bool:
-    """Say whether a form is a numeral over a numeral, whatever its sign."""
+    """Say whether a form is an integer over an integer, whatever its sign."""
     form = _unsigned(form)
     parts: tuple[Form, ...] = form[1:] if form[0] == "*" else (form,)
-    whole = [part for part in parts if part[0] == "number"]
-    below = [part for part in parts if part[0] == "inv" and part[1][0] == "number"]
+    whole = [part for part in parts if part[0] == "number" and part[1].isdecimal()]
+    below = [part for part in parts if part[0] == "inv" and part[1][0] == "number" and part[1][1].isdecimal()]
     return len(below) == 1 and len(whole) < 2 and len(parts) == 1 + len(whole)
 
 

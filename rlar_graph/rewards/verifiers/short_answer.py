@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from rlar_graph.rewards.base import AnswerVerifier, ToolSpec
 from rlar_graph.rewards.verifiers.assertion import asserts, commits, has_doubt, sentences
-from rlar_graph.rewards.verifiers.final_answer import FinalAnswer, final_answer, spoken
+from rlar_graph.rewards.verifiers.final_answer import FinalAnswer, answered, final_answer
 from rlar_graph.rewards.verifiers.symbol_answer import gives_symbols
 from rlar_graph.rewards.verifiers.word_form import LONGEST, clean, is_worded, minds_case, words
 from rlar_graph.types import RIGHT, Rollout, Verdict, abstain
@@ -30,6 +30,8 @@ _PHRASE = re.compile(r"[^:：\n]{0,80}?(?:\bis\b|\bare\b|\bwas\b|[:：])[*_\s:]{
 _POLAR = {"yes": True, "true": True, "no": False, "false": False}
 _LEADING = re.compile(r"\W*(yes|no|true|false)\b(?!-)", re.IGNORECASE)
 _HEDGED = re.compile(r"\W*(?:and|or|/|,)?\W*(yes|no|true|false)\b(?=\W*$|\W*[.,;!])", re.IGNORECASE)
+_FORMULA = re.compile(r"\s*(?:and|or|xor|implies|&+|\|+)\s+(?:not\b|true\b|false\b|[(~!])", re.IGNORECASE)
+_LEFT_OPEN = re.compile(r"\b(?:or|whether|if|reference|gold|expected|ground[ -]truth)\b", re.IGNORECASE)
 _CLOSING = re.compile(
     r"\b(?:therefore|thus|hence|so|say|indeed|correct)[,:]?\s+(yes|no|true|false)\W*$", re.IGNORECASE
 )
@@ -100,7 +102,7 @@ def accepted_answers(rollout: Rollout) -> tuple[str, ...]:
 
 def spoken_text(completion: str) -> str:
     """Return what is said in a completion, without thoughts or surrounding blanks."""
-    bounds = spoken(completion)
+    bounds = answered(completion)
     return completion[slice(*bounds)].strip() if bounds is not None else ""
 
 
@@ -164,13 +166,16 @@ def _sentence_polarity(sentence: str) -> bool | None:
     leading = _LEADING.match(sentence)
     if leading:
         value = _POLAR[leading[1].casefold()]
+        if _FORMULA.match(sentence, leading.end()):
+            ending = _PREDICATE.search(sentence)
+            return _POLAR[ending[2].casefold()] if ending and not ending[1] else None
         hedged = _HEDGED.match(sentence, leading.end())
         return None if hedged and _POLAR[hedged[1].casefold()] is not value else value
     closing = _CLOSING.search(sentence)
     if closing:
         return _POLAR[closing[1].casefold()]
     predicate = _PREDICATE.search(sentence)
-    if predicate is None or re.search(r"\b(?:or|whether|if)\b", sentence):
+    if predicate is None or _LEFT_OPEN.search(sentence):
         return None
     value = _POLAR[predicate[2].casefold()]
     return (not value) if predicate[1] else value

@@ -10,6 +10,7 @@ import json
 import re
 
 from rlar_graph.rewards.verifiers.assertion import has_doubt, has_hedge
+from rlar_graph.rewards.verifiers.boxed_answer import boxes
 from rlar_graph.rewards.verifiers.code_block import fenced_blocks
 from rlar_graph.rewards.verifiers.final_answer import final_answer
 from rlar_graph.rewards.verifiers.word_form import LONGEST, symbols
@@ -53,13 +54,20 @@ def marked_texts(said: str) -> list[str]:
     """Return the ways to read the last marked answer: all after the marker, its first paragraph, its first line."""
     tags = list(_TAG.finditer(said))
     if tags:
+        if (later := _committed(said, tags[-1].end())) is not None:
+            return [later]
         opening = tags[-2] if len(tags) > 1 and tags[-1][0].startswith("</") else tags[-1]
         return [bare(said[opening.end() : tags[-1].start() if opening is not tags[-1] else None])]
     blocks, tail = fenced_blocks(said), said.rpartition("```")[2]
-    if blocks and _MARKER.search(tail) is None and not has_doubt(tail):
+    if (
+        blocks
+        and _committed(said, len(said) - len(tail)) is None
+        and _MARKER.search(tail) is None
+        and not has_doubt(tail)
+    ):
         # Two blocks may be the working and the answer; three are a list of candidates.
         return [blocks[-1].source] if len({block.source for block in blocks}) <= 2 else []
-    answer = final_answer(said) if "boxed" in said else None
+    answer = final_answer(said)
     if answer is not None and answer.form == "boxed":
         return [answer.text]
     markers = [
@@ -67,6 +75,8 @@ def marked_texts(said: str) -> list[str]:
         for marker in _MARKER.finditer(said)
         if not _OTHER.search(said, max(0, marker.start() - 12), marker.start())
     ]
+    if (later := _committed(said, markers[-1].end() if markers else 0)) is not None:
+        return [later]
     if not markers:
         return _stated(said) if _MARKER.search(said) is None else []
     # Three answers one after the other are a list of candidates.
@@ -84,6 +94,17 @@ def marked_texts(said: str) -> list[str]:
     found += [line] if not _DOUBT.search(after_line) else []
     found += [paragraph] if not _DOUBT.search(after_paragraph) else []
     return [form for text in found for form in (text, bare(text))]
+
+
+def _committed(said: str, start: int) -> str | None:
+    """Return the final answer if it is marked as such after a position: what comes last is meant."""
+    boxed = boxes(said[start:]) if "boxed" in said[start:] else None
+    if boxed:  # a box of brackets is an answer here, though not for others
+        return boxed[-1][0]
+    answer = final_answer(said)
+    if answer is None or answer.form in ("sentence", "display", "bare") or answer.span[0] < start:
+        return None
+    return answer.text
 
 
 def _stated(said: str) -> list[str]:
