@@ -202,7 +202,7 @@ def test_a_frozen_reward_seeks_nothing(tmp_path: Path) -> None:
 def test_processes_share_one_acquisition(tmp_path: Path) -> None:
     def slowly(request: ChatRequest) -> str | Answer:
         reply = Model(RIGHT)(request)
-        return Answer(reply, delay=0.5) if isinstance(reply, str) else reply
+        return Answer(reply, delay=0.1) if isinstance(reply, str) else reply
 
     with ScriptedChatServer(slowly) as server:
         code = (

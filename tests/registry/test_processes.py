@@ -17,10 +17,10 @@ from rlar_graph.rewards.base import ToolSpec
 from tests.patience import COMMAND_SECONDS, PATIENCE
 
 PROCESSES = 8
-ROUNDS = 15
-DELAYS = (0.1, 0.2, 0.3, 0.4, 0.0, 0.013, 0.029, 0.071, 0.113, 0.151, 0.199, 0.257)
+ROUNDS = 8
+DELAYS = (0.1, 0.3, 0.0, 0.013, 0.029, 0.071, 0.151, 0.257)
 """Seconds until each kill: the first :data:`IMPORTING` from the start, the others from the first write."""
-IMPORTING = 4
+IMPORTING = 2
 
 COMMON = """
 import os, sys

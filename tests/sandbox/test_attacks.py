@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import rlar_graph
+from tests.patience import COMMAND_SECONDS
 
 _HERE = Path(__file__).parent
 _ATTACKS = runpy.run_path(str(_HERE / "attacks.py"))
@@ -32,29 +33,39 @@ _LAYERS = {
 
 
 @cache
-def _run(condition: str) -> dict[str, dict[str, object]]:
-    """All attacks under one condition, in a process of their own; run once per test session."""
-    interpreter = _MACHINES["interpreter_for"](condition)
-    if interpreter is None:
-        pytest.skip("no Python on this machine can be executed by another user")
-    command = [
-        sys.executable,
-        str(_HERE / "conditions.py"),
-        condition,
-        interpreter,
-        str(_HERE / "attacks.py"),
-    ]
+def _run() -> dict[str, subprocess.Popen[str]]:
+    """All attacks under every condition, each in a process of its own: they wait for hangs at the same time."""
     package = Path(rlar_graph.__file__).parents[1]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(package), *sys.path[1:]])}
-    found = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
-    assert found.returncode == 0, found.stderr[-2000:]
-    results: dict[str, dict[str, object]] = json.loads(found.stdout)
+    interpreters = {condition: _MACHINES["interpreter_for"](condition) for condition in _CONDITIONS}
+    imposed = [sys.executable, str(_HERE / "conditions.py")]
+    return {
+        condition: subprocess.Popen(
+            [*imposed, condition, interpreter, str(_HERE / "attacks.py")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for condition, interpreter in interpreters.items()
+        if interpreter is not None
+    }
+
+
+@cache
+def _results(condition: str) -> dict[str, dict[str, object]]:
+    """What came of one condition."""
+    if condition not in _run():
+        pytest.skip("no Python on this machine can be executed by another user")
+    said, complaints = _run()[condition].communicate(timeout=COMMAND_SECONDS)
+    assert _run()[condition].returncode == 0, complaints[-2000:]
+    results: dict[str, dict[str, object]] = json.loads(said)
     return results
 
 
 @pytest.mark.parametrize("condition", _CONDITIONS)
 def test_layers(condition: str) -> None:
-    layers = _run(condition)["layers"]
+    layers = _results(condition)["layers"]
     expected = _LAYERS.get(
         condition, {"seccomp": True, "no_new_privs": True, "rlimits": True, "capabilities": True}
     )
@@ -64,4 +75,4 @@ def test_layers(condition: str) -> None:
 @pytest.mark.parametrize("name", _NAMES)
 @pytest.mark.parametrize("condition", _CONDITIONS)
 def test_contained(condition: str, name: str) -> None:
-    assert _run(condition)["results"][name] == ""
+    assert _results(condition)["results"][name] == ""
