@@ -6,6 +6,7 @@ made here stays until the process ends, because a trainer may come to rely on it
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -18,6 +19,9 @@ START = (
     " or name it (RLAR_RAY_ADDRESS)"
 )
 KNOCK_SECONDS = 10.0
+ANSWER_SECONDS = 30.0
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a conversation in HTTP/2 begins, with no wishes."""
 _joining = threading.Lock()
 
 
@@ -78,7 +82,33 @@ def join(address: str = "auto") -> None:
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nobody listens: Ray itself goes on trying for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
+    """Raise OSError where nobody listens, or who does says nothing: Ray itself goes on trying for a quarter of an hour.
+
+    A server of gRPC, which Ray's are, speaks as soon as it is spoken to, if only to complain of what it hears.
+    """
+    found = _found(address)
+    host, _, port = found.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS) as link:
+            link.settimeout(ANSWER_SECONDS)
+            link.sendall(GREETING)
+            link.recv(1)
+    except TimeoutError as error:
+        raise OSError(f"{found} does not answer") from error
+    except ConnectionResetError:  # it would have another greeting, and is there
+        return
+    except OSError as error:
+        raise OSError(f"{found}: {error.strerror or error}") from error
+
+
+def _found(address: str) -> str:
+    """Return the address that Ray would take: ``auto`` may be that of a cluster which ended, left in a file."""
+    if address != "auto":
+        return address
+    try:
+        from ray._private.services import get_ray_address_from_environment
+    except ImportError:  # it is Ray's own affair, and may move
+        return os.environ.get("RAY_ADDRESS", "")
+    return str(get_ray_address_from_environment(address, None))
