@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -170,6 +171,9 @@ def test_what_waits_is_audited_before_it_is_closed(tmp_path: Path) -> None:
     reward = AgentReward(settings_in(tmp_path, audit_share=1.0), slowly)
     reward.score(questions(40))
     threading.Timer(0.2, began.set).start()
+    auditing = reward._auditing
+    assert auditing is not None
+    auditing.close(PATIENCE)
     reward.close()
     assert reward.audits() == {"picked": 40, "audited": 40, "unknown": 0, "dropped": 0, "failed": 0}
 
@@ -350,3 +354,12 @@ def test_threads_that_score_share_one_auditor(tmp_path: Path) -> None:
         until(lambda: caught_up(reward))
         assert reward.audits()["audited"] == 240
     assert all(at_once)
+
+
+def test_the_documented_example_runs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "acquisition.md").read_text(encoding="utf-8")
+    ((code, printed),) = re.findall(r"```python\n(.*?)```\s+```output\n(.*?)```", page, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=3 * PATIENCE
+    )
+    assert done.stdout == printed, done.stderr
