@@ -29,7 +29,7 @@ demo: $(VENV)/installed ## Score the example data: no key, no GPU, no network
 	$(BIN)/rlar score examples/mixed.jsonl --out scores.jsonl
 
 test: $(VENV)/installed-dev ## Run all tests, offline
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # they wait more than they compute
 
 $(MORE)/installed: pyproject.toml tests/constraints.txt tests/trainers/requirements.txt tests/trainers/no-deps.txt
 	$(PYTHON) -m venv $(MORE)
