@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, cast
 
 from rlar_graph.errors import InputError
+
+PARQUET = (
+    "this is Parquet; make JSON lines: pandas.read_parquet(FILE).to_json(FILE, orient='records', lines=True)"
+)
 
 
 def read_records(path: str) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -20,7 +25,7 @@ def read_records(path: str) -> Iterator[tuple[int, Mapping[str, object]]]:
         path: ``.jsonl`` or ``.jsonl.gz``; ``-`` for standard input.
 
     Raises:
-        InputError: The file cannot be read, or a line is not a JSON object; what came before it was yielded.
+        InputError: The file cannot be read, or a line is not a JSON object in UTF-8; what came before it was yielded.
     """
     number = 0
     try:
@@ -28,28 +33,48 @@ def read_records(path: str) -> Iterator[tuple[int, Mapping[str, object]]]:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield number, _record(line, path, number)
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError) as error:
         raise InputError(f"cannot be read on: {error}", file=path, line=number + 1) from error
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file=path) from error
 
 
-def _opened(path: str) -> IO[str]:
+def _opened(path: str) -> IO[bytes]:
+    """Open a file for bytes: a text reader decodes ahead, and could not say in which line a bad byte stands."""
     if path == "-":
-        return sys.stdin
+        return sys.stdin.buffer
     if path.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8")
-    return open(path, encoding="utf-8")
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    return open(path, "rb")
 
 
-def _record(line: str, path: str, number: int) -> Mapping[str, object]:
+def _record(line: bytes, path: str, number: int) -> Mapping[str, object]:
     try:
-        record = json.loads(line)
+        record = json.loads(_text(line, number))
+    except UnicodeDecodeError as error:
+        problem = f"is not UTF-8: {error.reason} at byte {error.start + 1}; save the file in UTF-8"
+        raise InputError(problem, file=path, line=number) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"is not JSON: {error}", file=path, line=number) from error
+        said = (
+            f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        )
+        problem = f"is not JSON: {said}; each line must be one whole JSON object"
+        raise InputError(problem, file=path, line=number) from error
     if not isinstance(record, dict):
         raise InputError(f"must be a JSON object, not {type(record).__name__}", file=path, line=number)
     return record
+
+
+def _text(line: bytes, number: int) -> str:
+    """Return a line as text, without the mark that Windows' programs put before the first one.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+        ValueError: It begins a file of another kind.
+    """
+    if number == 1 and line.startswith(b"PAR1"):
+        raise ValueError(PARQUET)
+    return (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8")
 
 
 class LineWriter:

@@ -76,7 +76,7 @@ def rollout_from(record: Mapping[str, object]) -> Rollout:
         field, rank, inner = known
         if inner is not None and isinstance(value, Mapping):
             value = value.get(inner)
-        if value is not None and (field not in found or rank < found[field][0]):
+        if not _is_missing(value) and (field not in found or rank < found[field][0]):
             found[field] = (rank, name, value)
     if "prompt" not in found:
         names = ", ".join(record) or "none"
@@ -86,6 +86,11 @@ def rollout_from(record: Mapping[str, object]) -> Rollout:
     taken = {name for _, name, _ in found.values()}
     fields["metadata"] = {name: value for name, value in record.items() if name not in taken}
     return Rollout(**fields)  # type: ignore[arg-type]
+
+
+def _is_missing(value: object) -> bool:
+    """Say whether a column holds nothing here: None, or the NaN that pandas puts in its place."""
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def rollouts_from_columns(

@@ -202,9 +202,18 @@ class AgentReward:
         return self._engine.resources.registry.tools()
 
     def spent(self) -> dict[str, dict[str, float]]:
-        """Return what this reward function has used of the language model, by role: calls, tokens, seconds, money."""
+        """Return what this reward function has used of the language model, by role: calls, tokens, seconds, money.
+
+        Among them are ``failures``: requests that brought no reply.
+        """
         return {
-            role: {"calls": used.calls, "tokens": used.tokens, "seconds": used.seconds, "money": used.cost}
+            role: {
+                "calls": used.calls,
+                "failures": used.failures,
+                "tokens": used.tokens,
+                "seconds": used.seconds,
+                "money": used.cost,
+            }
             for role, used in self._engine.resources.spent().items()
         }
 

@@ -6,7 +6,8 @@ which beats the defaults below.
 
 from __future__ import annotations
 
-from typing import Self
+import re
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -15,9 +16,13 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from rlar_graph.environment import PREFIX, meant, say_once, unread, variable
 from rlar_graph.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Settings(BaseSettings):
@@ -275,16 +280,20 @@ class Settings(BaseSettings):
         try:
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
-            faults = "; ".join(
-                _fault(".".join(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors()
-            )
+            faults = "; ".join(map(_fault, error.errors()))
             raise SettingsError(f"{faults} (from arguments, RLAR_* variables or rlar.toml)") from error
+        except SourceError as error:
+            name = variable(error.args[0].split('"')[1])
+            raise SettingsError(f'{name}: a list in a variable is JSON, e.g. \'["one", "two"]\'') from error
         except ValueError as error:
             raise SettingsError(f"rlar.toml: {error}") from error
 
 
-def _fault(name: str, kind: str, message: str) -> str:
+def _fault(each: ErrorDetails) -> str:
     """Say what is wrong with a setting."""
-    if kind != "extra_forbidden":
-        return f"{name}: {message}"
-    return f"{name}: there is no such setting{meant(name, Settings.model_fields)}"
+    name, pattern = ".".join(map(str, each["loc"])), str(each.get("ctx", {}).get("pattern"))
+    if each["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting{meant(name, Settings.model_fields)}"
+    if re.fullmatch(r"\^\([\w|-]+\)\$", pattern):
+        return f"{name}: must be one of {', '.join(pattern[2:-2].split('|'))}"
+    return f"{name}: {each['msg']}"

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from rlar_graph.registry import open_registry
+from rlar_graph.testing import Answer, ScriptedChatServer, failing
 from tests.patience import COMMAND_SECONDS, PATIENCE, until
 
 SUM = {"id": "sum", "prompt": "What is 2 + 2?", "completions": ["4", "5"], "reference": "4"}
@@ -99,6 +101,32 @@ def test_a_missing_or_cut_off_file_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "cut.jsonl.gz" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(SUM).encode() + b'\n{"prompt": "caf\xe9"}\n', "line 2: is not UTF-8: invalid"),
+        (json.dumps(SUM, indent=1).encode(), "line 1: is not JSON: Expecting property name"),
+        (b"PAR1\x15\x00\xff", "line 1: is not JSON: this is Parquet; make JSON lines: pandas.read_parquet"),
+        (b'{"prompt": "p", "completons": ["a"]}', "the record's fields are: prompt, completons"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_what_is_wanted(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "in.jsonl").write_bytes(content)
+    done = rlar("score", "in.jsonl", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_byte_order_mark_is_no_fault_and_an_empty_file_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(b"\xef\xbb\xbf" + json.dumps(SUM).encode())
+    done = rlar("score", "in.jsonl", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["signatures"][0]["completions"] == 2, done.stderr
+    (tmp_path / "in.jsonl").write_bytes(b"\n")
+    done = rlar("score", "in.jsonl", cwd=tmp_path)
+    assert (done.returncode, "in.jsonl holds no prompts" in done.stderr) == (0, True)
 
 
 def test_a_run_that_fails_at_once_destroys_no_older_results(tmp_path: Path) -> None:
@@ -195,6 +223,66 @@ def test_doctor_reports_the_sandbox(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "note"),
+    [
+        ("ready", "ok", "acme at http://127.0.0.1"),
+        (failing(401, "no such key"), "broken", "no such key"),
+        (failing(404, "no such model"), "broken", "no such model"),
+    ],
+)
+def test_doctor_asks_the_language_model(
+    tmp_path: Path, answer: str | Answer, state: str, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedChatServer(answer) as server:
+        monkeypatch.setenv("RLAR_LLM_BASE_URL", server.base_url)
+        monkeypatch.setenv("RLAR_LLM_MODEL", "acme")
+        done = rlar("doctor", "--json", cwd=tmp_path)
+    (finding,) = [each for each in json.loads(done.stdout)["findings"] if each["what"] == "language model"]
+    assert (finding["state"], note in finding["note"]) == (state, True), finding
+    assert done.returncode == (0 if state == "ok" else 1)
+
+
+def test_prepare_says_that_the_language_model_did_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [{"prompt": f"Name {n} rivers.", "data_source": "rivers"} for n in range(4)]
+    with ScriptedChatServer(failing(401, "no such key")) as server:
+        monkeypatch.setenv("RLAR_LLM_BASE_URL", server.base_url)
+        monkeypatch.setenv("RLAR_LLM_MODEL", "acme")
+        done = rlar("prepare", write(tmp_path / "in.jsonl", *prompts), cwd=tmp_path)
+    assert "requests failed" in done.stderr
+    assert "`rlar doctor` asks the language model once" in done.stderr
+
+
+def test_serve_does_not_claim_a_port_that_is_taken(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = rlar("serve", "--port", port, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
+    assert "listening on" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("RLAR_SANDBOX", "docker", "sandbox: must be one of process, ray, e2b, unsafe"),
+        ("RLAR_REWARD_MODEL_NAMES", "org/name", "RLAR_REWARD_MODEL_NAMES: a list in a variable is JSON"),
+        ("RLAR_REWARD_MODEL_DEVICE", "gpu", "reward_model_device: "),
+    ],
+)
+def test_a_variable_that_cannot_be_read_is_told_what_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    done = rlar("tools", "list", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_settings_that_cannot_be_are_named(tmp_path: Path) -> None:
     (tmp_path / "rlar.toml").write_text("workers = 0\n")
     done = rlar("doctor", cwd=tmp_path)
@@ -210,8 +298,10 @@ def test_a_misspelt_setting_is_told_its_name(tmp_path: Path) -> None:
 
 
 def test_records_without_labels_are_told_what_eval_reads(tmp_path: Path) -> None:
-    file = write(tmp_path / "in.jsonl", {"question": "What is 1 + 1?", "completions": ["2"]})
-    done = rlar("eval", file, cwd=tmp_path)
-    assert done.returncode != 0
-    said = " ".join(done.stderr.split())
-    assert "line 1" in said and "texts in chosen or rejected; its fields are: question, completions" in said
+    for column in ("question", "prompt"):
+        file = write(tmp_path / "in.jsonl", {column: "What is 1 + 1?", "completions": ["2"]})
+        done = rlar("eval", file, cwd=tmp_path)
+        assert done.returncode == 2
+        said = " ".join(done.stderr.split())
+        assert f"texts in chosen or rejected; its fields are: {column}, completions" in said
+        assert "line 1" in said

@@ -147,3 +147,15 @@ def test_columns_that_do_not_fit_are_named(prompts: list[str], columns: dict[str
 def test_a_rollout_refuses_a_bare_completion() -> None:
     with pytest.raises(InputError, match="list with one entry per completion"):
         Rollout("p", "a completion")  # type: ignore[arg-type]
+
+
+def test_the_nan_that_pandas_writes_for_nothing_is_no_evidence() -> None:
+    nan = float("nan")
+    record = {"prompt": "p", "answer": nan, "tests": nan, "reward_model": {"ground_truth": nan}, "id": nan}
+    rollout = rollout_from(record)
+    assert (rollout.reference, rollout.tests, rollout.id) == (None, None, None)
+    assert rollout_from({"prompt": "p", "reference": nan, "answer": "4"}).reference == "4"
+    rollouts, _ = rollouts_from_columns(["p", "q"], ["a", "b"], {"answer": [nan, 4.0]})
+    assert [rollout.reference for rollout in rollouts] == [None, 4.0]
+    with pytest.raises(InputError, match="needs a prompt"):
+        rollout_from({"prompt": nan})

@@ -12,7 +12,7 @@ import typer
 
 from rlar_graph.cli.console import console
 from rlar_graph.cli.options import JsonOption, RegistryOption, settings_from
-from rlar_graph.errors import RlarError
+from rlar_graph.errors import LLMError, RlarError, SettingsError
 
 if TYPE_CHECKING:
     from rlar_graph.resources import Resources
@@ -30,11 +30,16 @@ EXTRAS = {
     "trl": ("trl", "pip install 'rlar-graph[trl]' to train with TRL"),
     "postgres": ("psycopg", "pip install 'rlar-graph[postgres]' for a registry on PostgreSQL"),
 }
+LLM_SECONDS = 60.0
+"""Longest wait for the language model's answer; one that has to be loaded first takes a while."""
 DISTRIBUTIONS = ("langgraph", "langchain-openai", "sqlalchemy", "math-verify", "sacrebleu", "jsonschema")
 
 
 def doctor(json_: JsonOption = False, registry: RegistryOption = None) -> None:
-    """Check settings, registry, sandbox, reward models and extras; exit code 1 if something needed is broken."""
+    """Check settings, registry, sandbox, models and extras; exit code 1 if something needed is broken.
+
+    A language model that is configured is asked one short question.
+    """
     from rlar_graph.cli.doctor_models import model_findings
     from rlar_graph.resources import Resources
 
@@ -98,15 +103,34 @@ def _sandbox(resources: Resources) -> list[dict[str, str]]:
 
 
 def _llm(settings: Settings) -> dict[str, str]:
+    """Ask the language model one short question: a wrong key or model name shows in nothing less."""
+    from rlar_graph.llm import LanguageModel
+
     if settings.llm_base_url is None and settings.llm_model is not None:
         note = "RLAR_LLM_MODEL names a model, but RLAR_LLM_BASE_URL no server: nothing is asked of it"
+        return _finding("language model", "broken", note)
+    if settings.llm_base_url is not None and settings.llm_model is None:
+        note = "RLAR_LLM_BASE_URL names a server, but RLAR_LLM_MODEL no model there"
         return _finding("language model", "broken", note)
     if settings.llm_base_url is None:
         note = (
             "none: prompts without a tool abstain. Set RLAR_LLM_BASE_URL, RLAR_LLM_MODEL and RLAR_LLM_API_KEY"
         )
         return _finding("language model", "off", note)
-    return _finding("language model", "ok", f"{settings.llm_model} at {settings.llm_base_url}")
+    try:
+        with LanguageModel(
+            settings.llm_base_url,
+            settings.llm_model or "",
+            settings.llm_api_key,
+            timeout_seconds=min(LLM_SECONDS, settings.llm_seconds),
+            max_retries=0,
+            max_tokens=settings.llm_reply_tokens,
+        ) as model:
+            where = f"{model.model} at {model.base_url}"
+            model.ask_text("doctor", "Reply with one word: ready")
+    except (LLMError, SettingsError) as error:
+        return _finding("language model", "broken", str(error))
+    return _finding("language model", "ok", f"{where} answers")
 
 
 def _extras() -> list[dict[str, str]]:

@@ -48,7 +48,16 @@ def prepare(
     for entry in report.signatures:
         table.add_row(entry.signature, str(entry.rollouts), escape(entry.tool or f"none: {entry.missing}"))
     console().print(table)
+    _tell(spent)
+
+
+def _tell(spent: dict[str, dict[str, float]]) -> None:
+    """Say what the language model was asked, and where to look if it did not answer."""
     for role, used in spent.items():
+        failed = f", {used['failures']:.0f} requests failed" if used["failures"] else ""
         typer.echo(
-            f"language model, {role}: {used['calls']:.0f} calls, {used['tokens']:.0f} tokens", err=True
+            f"language model, {role}: {used['calls']:.0f} calls, {used['tokens']:.0f} tokens{failed}",
+            err=True,
         )
+    if any(used["failures"] for used in spent.values()):
+        typer.echo("`rlar doctor` asks the language model once and says what it answers.", err=True)

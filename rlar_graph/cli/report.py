@@ -75,4 +75,4 @@ def _write(path: Path, page: str) -> None:
         beside.write_text(page, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", field=str(path)) from error
+        raise InputError(f"cannot be written: {error.strerror or error}", file=str(path)) from error

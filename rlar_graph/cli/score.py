@@ -92,7 +92,7 @@ def score(
         return
     _show(tallies, seconds)
     if not quiet:
-        _advise(tallies, out)
+        _advise(file, tallies, out)
 
 
 def read_rollouts(file: str, *, completions: bool = False) -> Iterator[tuple[int, Rollout]]:
@@ -114,7 +114,8 @@ def read_rollouts(file: str, *, completions: bool = False) -> Iterator[tuple[int
         except InputError as error:
             raise InputError(error.problem, file=file, line=number, field=error.field) from error
         if completions and not rollout.completions:
-            raise InputError("there are no completions to score", file=file, line=number, field="completions")
+            problem = f"there are no completions to score; the record's fields are: {', '.join(record)}"
+            raise InputError(problem, file=file, line=number, field="completions")
         yield number, rollout
 
 
@@ -243,8 +244,11 @@ def _show(tallies: dict[tuple[str, str], Tally], seconds: float) -> None:
     console().print(table)
 
 
-def _advise(tallies: dict[tuple[str, str], Tally], out: Path | None) -> None:
+def _advise(file: str, tallies: dict[tuple[str, str], Tally], out: Path | None) -> None:
     """Say in plain words what an abstention means and how to cover it."""
+    if not tallies:
+        typer.echo(f"{file} holds no prompts: nothing was scored.", err=True)
+        return
     if out is not None:
         typer.echo(f"Scores are in {out}, one line per prompt.", err=True)
     reasons: dict[str, int] = {}
@@ -262,6 +266,7 @@ def _advise(tallies: dict[tuple[str, str], Tally], out: Path | None) -> None:
         typer.echo(f"  {count:5d}  {reason}", err=True)
     typer.echo(
         "To cover them, give the prompts evidence (a reference, tests, a schema, constraints). Open-ended prompts"
-        " need\na reward model or a judge: see docs/coverage.md for what can be configured (a key, a reward model).",
+        " need\na judge (RLAR_LLM_BASE_URL, RLAR_LLM_MODEL, RLAR_LLM_API_KEY) or a reward model"
+        " (RLAR_REWARD_MODELS=hub).\n`rlar prepare FILE` then seeks tools and says what came of it.",
         err=True,
     )

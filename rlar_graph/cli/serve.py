@@ -47,6 +47,7 @@ def serve(
         pending_requests=queue,
     )
     options.check_host(host)
+    _check_port(host, port)
     app = create_app(settings, options)
     typer.echo(f"rlar: listening on http://{host}:{port}; its routes are at /docs", err=True)
     uvicorn.run(
@@ -59,3 +60,24 @@ def serve(
         timeout_graceful_shutdown=int(request_seconds) + 5,
         proxy_headers=False,
     )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse what cannot be listened on before anything says that it is.
+
+    Raises:
+        SettingsError: The port is taken or not ours to take, or the host has no address here.
+    """
+    import errno
+    import socket
+
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES, socket.EAI_NONAME):
+            return  # the server itself knows more of what a host may be
+        said = str(error.strerror).partition(" (")[0]
+        raise SettingsError(
+            f"cannot listen on {host}:{port}: {said}; name another --port or --host"
+        ) from error

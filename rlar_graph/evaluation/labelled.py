@@ -177,12 +177,13 @@ def read_items(file: str) -> Iterator[Item]:
         meta = record.get("meta") or {}
         if not isinstance(meta, Mapping):
             raise InputError("must be a JSON object", file=file, line=line, field="meta")
-        if record.get("prompt") is None:
+        if record.get("prompt") is None or ("chosen" not in record and "rejected" not in record):
+            lacking = "prompt" if record.get("prompt") is None else "chosen"
             names = ", ".join(record) or "none"
             problem = (
                 f"a labelled record needs a prompt, and texts in chosen or rejected; its fields are: {names}"
             )
-            raise InputError(problem, file=file, line=line, field="prompt")
+            raise InputError(problem, file=file, line=line, field=lacking)
         evidence = {
             **meta,
             "prompt": record.get("prompt"),
