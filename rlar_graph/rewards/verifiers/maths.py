@@ -8,7 +8,7 @@ is a kill: running out of it is an abstention, neither right nor wrong.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 
 from rlar_graph.errors import SandboxError
@@ -57,17 +57,30 @@ class MathsVerifier(AnswerVerifier):
         self._limits = limits
 
     def extract(self, rollout: Rollout, completion: str) -> str | Verdict:
-        """Return the final answer; a completion that has none, or only repeats the prompt, is wrong."""
+        """Return the final answer; a completion that has none, or only repeats the prompt's prose, is wrong."""
         found = final_answer(completion)
         if found is None:
             return _UNANSWERED
         if found.form in ("sentence", "display", "bare") and _is_echo(completion, found.span, rollout.prompt):
             return _ECHO
-        answer = visible(found.text)
-        return _UNWORKED if _is_unworked(answer, rollout) else answer
+        return visible(found.text)
+
+    def key(self, rollout: Rollout, answer: str) -> Hashable:
+        """Return what decides a verdict: of the prompt only a hash, and only where the answer may repeat it."""
+        plain = _NUMBER.fullmatch(answer) and _is_number(rollout.reference) and not rollout.aliases
+        asked = None if plain else hash(rollout.prompt)
+        return (repr(rollout.reference), rollout.aliases, answer, asked)
 
     def compare(self, questions: Sequence[tuple[Rollout, str]]) -> list[Verdict]:
-        """Settle what can be settled exactly, and send the rest to the sandbox in one batch."""
+        """Settle what can be settled exactly, ask the sandbox in one batch, and refuse what repeats the prompt."""
+        verdicts = self._compare(questions)
+        for at, (rollout, answer) in enumerate(questions):
+            if verdicts[at].value != 0.0 and _is_unworked(answer, rollout):
+                verdicts[at] = _UNWORKED
+        return verdicts
+
+    def _compare(self, questions: Sequence[tuple[Rollout, str]]) -> list[Verdict]:
+        """Compare values, whatever the prompt says."""
         verdicts: list[Verdict | None] = []
         open_: list[tuple[int, str, str]] = []
         for at, (rollout, answer) in enumerate(questions):
@@ -108,9 +121,16 @@ def _is_echo(completion: str, span: tuple[int, int], prompt: str) -> bool:
     return any(_PROSE.search(passage) and passage in prompt for passage in passages)
 
 
+def _is_number(reference: object) -> bool:
+    """Say whether a reference is a plain number, of which no prompt makes anything else."""
+    return _NUMBER.fullmatch(reference if isinstance(reference, str) else repr(reference)) is not None
+
+
 def _is_unworked(answer: str, rollout: Rollout) -> bool:
     """Say whether an answer only repeats the prompt: ``9 + 4`` is 13, but that was the question."""
     references = references_of(rollout)
+    if not references or answer in references:
+        return False
     if is_unworked(answer, rollout.prompt, references):
         return True
     sum_ = answer.strip(" ()$")

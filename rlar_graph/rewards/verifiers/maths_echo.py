@@ -51,6 +51,9 @@ _TRANSFORM = re.compile(
 _FACTOR = re.compile(r"\b(?:factor(?:i[sz]e)?)\b(?! of)", re.IGNORECASE)
 _EXPAND = re.compile(r"\b(?:expand|multiply out)\b", re.IGNORECASE)
 _SIMPLIFY = re.compile(r"\b(?:simplify|combine like terms|collect like terms)\b", re.IGNORECASE)
+_RESHAPE = re.compile(r"\b(?:factor|expand|multiply out|simplify|combine|collect)", re.IGNORECASE)
+_DIGITS = re.compile(r"(?<=frac|inom)\d|(?<=(?:frac|inom)\d)\d|\d+")  # \binom52 has a 5 and a 2
+_SMALL = frozenset({"0", "1", "2", "3"})  # of terms and factors that change nothing, and of roots
 _STOP = re.compile(r"[.?!;](?=\s|$)|\n")
 _FORMULA = re.compile(
     r"\$\$(?P<a>[^$]{1,600})\$\$|\$(?P<b>[^$\n]{1,400})\$|\\\((?P<c>.{1,400}?)\\\)|\\\[(?P<d>.{1,600}?)\\\]",
@@ -64,6 +67,11 @@ _PIECE = (
 )
 _RUN = re.compile(rf"{_PIECE}(?:[ \t]*{_PIECE})*")
 _ARTICLE = re.compile(r"^(?:[aAI][ \t]+)+|[ \t]+[aI]$|^[aAI]$")
+_IN_WORDS = re.compile(
+    r"\d\s+(?:plus|and|added|minus|times|multiplied|divided|over|to|raised|factorial|choose|of|x)\b|root of|base"
+    r"|\b(?:sum|product|difference) (?:of|between)",
+    re.IGNORECASE,
+)
 _WORDED = (
     (re.compile(r"(?<=[\d)])\s+(?:plus|added to|and then add)\s+(?=[\d(])", re.I), " + "),
     (re.compile(r"(?<=[\d)])\s+minus\s+(?=[\d(])", re.I), " - "),
@@ -109,12 +117,15 @@ def is_unworked(answer: str, prompt: str, references: Sequence[str]) -> bool:
     numeral = _NUMERAL.fullmatch(answer) is not None
     if numeral and all(map(_NUMERAL.fullmatch, references)):
         return False
-    stated = stated_in(prompt)
-    if not stated:
-        return False
+    given = _numerals_given(prompt)
+    if given is not None and not given.issuperset(_DIGITS.findall(answer)):
+        return False  # a numeral that is not the prompt's: something was worked out
     form = form_of(_spelt(answer))
     wanted = [form_of(reference) for reference in references]
     if form is None or None in wanted or form in wanted:
+        return False
+    stated = stated_in(prompt)
+    if not stated:
         return False
     worked = [side for reference in wanted if reference is not None for side in _sides(reference)]
     sides = _sides(form)
@@ -125,6 +136,14 @@ def is_unworked(answer: str, prompt: str, references: Sequence[str]) -> bool:
     return not numeral and any(
         _keeps_shape(side, one, worked) for one in stated if one.task for side in sides
     )
+
+
+@lru_cache(maxsize=4_096)
+def _numerals_given(prompt: str) -> frozenset[str] | None:
+    """Return the digits that an echo of a prompt may have; None where it may have any."""
+    if "%" in prompt or _RESHAPE.search(prompt):
+        return None
+    return frozenset(_DIGITS.findall(prompt)) | _SMALL
 
 
 def _sides(form: Form) -> Sequence[Form]:
@@ -246,7 +265,7 @@ def _task(before: str) -> str:
 
 def _spelt(text: str) -> str:
     """Return a text with sums in words ("7 plus 5") written as formulas."""
-    for pattern, formula in _WORDED:
+    for pattern, formula in _WORDED if _IN_WORDS.search(text) else ():
         text = pattern.sub(formula, text)
     return text
 
