@@ -127,8 +127,12 @@ def _conversation(value: object, field_name: str) -> str | Sequence[Message]:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Mapping):
-        return (value,)
+        value = (value,)
     if isinstance(value, Sequence) and all(isinstance(message, Mapping) for message in value):
+        # Messages of another form would all be empty: what was said in them would count as nothing said.
+        if value and not any("role" in message or "content" in message for message in value):
+            problem = f"a chat message has role and content; this one has: {', '.join(map(str, value[0]))}"
+            raise InputError(problem, field=field_name)
         return value
     raise InputError(f"must be text or a list of chat messages, not {type(value).__name__}", field=field_name)
 

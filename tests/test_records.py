@@ -159,3 +159,16 @@ def test_the_nan_that_pandas_writes_for_nothing_is_no_evidence() -> None:
     assert [rollout.reference for rollout in rollouts] == [None, 4.0]
     with pytest.raises(InputError, match="needs a prompt"):
         rollout_from({"prompt": nan})
+
+
+@pytest.mark.parametrize("field", ["prompt", "completions"])
+def test_messages_of_another_form_are_refused_and_not_read_as_silence(field: str) -> None:
+    foreign = [{"from": "human", "value": "4"}]
+    record = {"prompt": "p", "completions": ["4"], field: foreign if field == "prompt" else [foreign]}
+    with pytest.raises(
+        InputError, match="a chat message has role and content; this one has: from, value"
+    ) as caught:
+        rollout_from(record)
+    assert caught.value.field == field
+    calls = [{"type": "function_call"}, {"role": "assistant", "content": "4"}]
+    assert rollout_from({"prompt": "p", "completions": [calls, []]}).completions == ("4", "")
