@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("toolmaking",),
     ("library", "planning"),
     ("scoring",),
+    ("waiting",),
     ("recorder",),
     ("engine",),
     ("nodes", "process_engine"),

@@ -25,7 +25,6 @@ from rlar_graph import AgentReward, Settings
 from rlar_graph.cli.report import since_from
 from rlar_graph.engine import Engine
 from rlar_graph.errors import InputError, MigrationError
-from rlar_graph.recorder import OTHER, REASONS_KEPT
 from rlar_graph.registry import Spend, open_registry
 from rlar_graph.registry.database import Database
 from rlar_graph.registry.migrations import MIGRATIONS, _apply
@@ -33,6 +32,7 @@ from rlar_graph.report import gather, render
 from rlar_graph.report.facts import Facts
 from rlar_graph.report.health import signs
 from rlar_graph.types import Rollout, Score
+from rlar_graph.waiting import OTHER, REASONS_KEPT
 from tests.patience import COMMAND_SECONDS, linear
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from rlar_graph.registry import series, traffic
-from rlar_graph.registry.records import DailyUsage, Decision, Outcome, Usage
+from rlar_graph.registry import attempts, series, traffic, writers
+from rlar_graph.registry.records import DailyUsage, Decision, Outcome, Stamp, Usage
 from rlar_graph.registry.shelf import Shelf
+from rlar_graph.registry.workshop_records import Spend
 
 
 class Accounts(Shelf):
@@ -23,15 +24,27 @@ class Accounts(Shelf):
         usage: Sequence[Usage] = (),
         decisions: Sequence[Decision] = (),
         outcomes: Sequence[Outcome] = (),
+        spend: Sequence[Spend] = (),
+        *,
+        stamp: Stamp | None = None,
     ) -> None:
-        """Add what a scored batch used and came to, and the decisions sampled from it, in one transaction.
+        """Add what was scored and what it came to, in one transaction.
+
+        Args:
+            usage: What was asked of which version.
+            decisions: Verdicts to keep.
+            outcomes: What it came to, by signature and reason.
+            spend: What roles have used of the language model.
+            stamp: Makes it safe to repeat after an error that leaves in doubt whether it was done.
 
         Raises:
             UnknownTool: A version named in it is not in the registry; nothing is then written.
         """
-        if not usage and not decisions and not outcomes:
+        if not usage and not decisions and not outcomes and not spend:
             return
         with self._database.counting() as connection:
+            if stamp is not None and not writers.is_new(connection, self._database, stamp):
+                return
             if usage:
                 counted = [(self._row_id(connection, each.tool, each.version), each) for each in usage]
                 traffic.count(connection, self._database, counted, datetime.now(UTC).date())
@@ -40,6 +53,8 @@ class Accounts(Shelf):
                 series.add_outcomes(connection, self._database, outcomes)
             if decisions:
                 traffic.keep(connection, [(self._decider(connection, each), each) for each in decisions])
+            if spend:
+                attempts.add_spend(connection, self._database, spend)
 
     def usage(self, name: str | None = None) -> tuple[DailyUsage, ...]:
         """Return the usage counters by tool, version and day."""

@@ -200,10 +200,13 @@ THIRD = (
         PRIMARY KEY (slot, signature, tool, reason))""",
 )
 
+FOURTH = ("CREATE TABLE rlar_writers (writer TEXT PRIMARY KEY, number BIGINT NOT NULL, at TEXT NOT NULL)",)
+
 MIGRATIONS = (
     Migration(1, "tools, versions, admissions, bindings, events, usage and decisions", FIRST),
     Migration(2, "families, labels, probes, claims, attempts, cache, spend, drift", SECOND),
     Migration(3, "rewards by minute and step, outcomes by ten minutes and reason", THIRD),
+    Migration(4, "what each writer of counters wrote last, so that nothing is counted twice", FOURTH),
 )
 
 

@@ -206,6 +206,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamp:
+    """Tells one write of counters from every other, so that it can be repeated where it is in doubt."""
+
+    writer: str
+    """Who writes: unique among all processes, for ever."""
+    number: int
+    """Grows with each write of the writer, who begins none before the last one is known to be done."""
+
+
+@dataclass(frozen=True, slots=True)
 class DailyUsage:
     """The sums of one version over one day (UTC)."""
 

@@ -15,8 +15,7 @@ metadata = sa.MetaData()
 
 def storable(text: str) -> str:
     """Return the text with lone surrogates and NULs spelt out, so that every database takes it."""
-    if "\x00" in text:
-        text = text.replace("\x00", "\\x00")
+    text = text.replace("\x00", "\\x00")
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -142,6 +141,14 @@ rewards = sa.Table(
     sa.Column("abstentions", sa.BigInteger, nullable=False),
     sa.Column("total", sa.Double, nullable=False),
     sa.Column("squares", sa.Double, nullable=False),
+)
+
+writers = sa.Table(
+    "rlar_writers",
+    metadata,
+    sa.Column("writer", StorableText, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("at", Moment, nullable=False),
 )
 
 outcomes = sa.Table(
