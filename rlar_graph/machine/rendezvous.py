@@ -45,9 +45,7 @@ ELSE = "RLAR_ENGINE=own does without it"
 _BOOT = """
 import os, signal, sys
 signal.pthread_sigmask(signal.SIG_SETMASK, ())
-for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 if os.fork():
     os._exit(0)
 from rlar_graph.machine.process import main

@@ -23,6 +23,9 @@ from tests.patience import PATIENCE, until
 ROOT = Path(__file__).parents[2]
 
 
+QUICK = "Rollout('Write a function f.', ('def f(): return 1',), tests=['assert f() == 1'])"
+
+
 @pytest.mark.parametrize(
     "before",
     [
@@ -33,9 +36,19 @@ ROOT = Path(__file__).parents[2]
     ids=["children ignored", "signals blocked", "streams closed"],
 )
 def test_an_engine_does_not_inherit_what_its_starter_did_to_itself(place: Place, before: str) -> None:
-    quick = "Rollout('Write a function f.', ('def f(): return 1',), tests=['assert f() == 1'])"
-    client = place.client(f"{before}\nprint(score(SUM, {quick}), flush=True)")
+    client = place.client(f"{before}\nprint(score(SUM, {QUICK}), flush=True)")
     said, complaints = client.communicate(timeout=2 * PATIENCE)
+    assert said == "[[1.0, 0.0], [1.0]]\n", complaints
+
+
+def test_nor_does_a_sandbox(place: Place) -> None:
+    ignoring = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    client = place.client(f"{ignoring}\nprint(score(SUM, {QUICK}), flush=True)", RLAR_ENGINE="own")
+    try:
+        said, complaints = client.communicate(timeout=1.5 * PATIENCE)
+    finally:
+        client.kill()
+        client.communicate()
     assert said == "[[1.0, 0.0], [1.0]]\n", complaints
 
 
