@@ -210,6 +210,13 @@ def test_prepare_and_tools(tmp_path: Path) -> None:
     assert "nothing" in missing.stderr
 
 
+def test_a_registry_without_tools_says_so(tmp_path: Path) -> None:
+    done = rlar("tools", "list", "--registry", "other.db", cwd=tmp_path)
+    assert (done.returncode, "holds no tools yet" in done.stderr) == (0, True)
+    done = rlar("tools", "export", "tools.json", cwd=tmp_path)
+    assert "0 tools written to tools.json: only tools that were made have a source" in done.stdout
+
+
 def test_tools_test_runs_the_gate_again(tmp_path: Path) -> None:
     done = rlar("tools", "test", "list_answer", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -71,6 +71,9 @@ def list_tools(json_: JsonOption = False, registry: RegistryOption = None) -> No
             count = f"{scored.get((version.tool, version.number), 0):,}"
             table.add_row(tool.name, f"v{version.number}", tool.kind, version.state, count, serves)
     console().print(table)
+    if not tools:
+        where = "this registry holds no tools yet: they come with the first prompts that need them"
+        typer.echo(f"{where} (`rlar score FILE`), or is it another one (--registry)?", err=True)
 
 
 @app.command()
@@ -209,7 +212,8 @@ def export_tools(
     """Write tools, with their reports, into a file that another team can import."""
     with _open(registry) as store:
         written = store.export(file, names)
-    typer.echo(f"{len(written)} tools written to {file}")
+    why = "" if written else ": only tools that were made have a source; built-in ones are everywhere"
+    typer.echo(f"{len(written)} tools written to {file}{why}")
 
 
 @app.command("import")
