@@ -81,9 +81,8 @@ def _prepare(config: Config) -> lockdown.Confinement:
     """Import, warm up, lock down; what is left is a process small and blind enough to be forked."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to the trainer, which then closes us
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # a trainer may ignore how its children end; we wait for ours
+    # A trainer may ignore how its children end; we wait for ours.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.argv = sys.orig_argv = [""]
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")  # where memory runs out, a program in the sandbox goes before the trainer

@@ -42,14 +42,16 @@ def test_an_engine_does_not_inherit_what_its_starter_did_to_itself(place: Place,
 
 
 def test_nor_does_a_sandbox(place: Place) -> None:
+    ending = "Rollout('Write a function f.', ('import os\\nos._exit(1)',) * 2, tests=['assert f() == 1'])"
     ignoring = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
-    client = place.client(f"{ignoring}\nprint(score(SUM, {QUICK}), flush=True)", RLAR_ENGINE="own")
+    code = f"{ignoring}\nprint(score({ending}), score({QUICK}), flush=True)"
+    client = place.client(code, RLAR_ENGINE="own")
     try:
         said, complaints = client.communicate(timeout=1.5 * PATIENCE)
     finally:
         client.kill()
         client.communicate()
-    assert said == "[[1.0, 0.0], [1.0]]\n", complaints
+    assert said == "[[0.0, 0.0]] [[1.0]]\n", complaints
 
 
 FORKS_MEANWHILE = """
