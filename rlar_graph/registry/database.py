@@ -201,11 +201,21 @@ def _settled(text: str) -> sa.URL:
     if url.database in (None, "", ":memory:"):
         return url
     path = Path(url.database or "").absolute()
-    if path.is_dir():
-        raise RegistryError(f"the registry {path} is a directory: name a file in it, e.g. {path / 'rlar.db'}")
-    if not path.parent.is_dir():
-        raise RegistryError(f"the registry {path} cannot be made: there is no directory {path.parent}")
+    _check_place(path)
     return url.set(database=str(path))
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a path at which there can be no SQLite file."""
+    try:
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+    except OSError as error:
+        said = "check that its directory may be entered, or name another file"
+        raise RegistryError(f"the registry {path} cannot be reached: {said} ({error.strerror})") from error
+    if is_folder:
+        raise RegistryError(f"the registry {path} is a directory: name a file in it, e.g. {path / 'rlar.db'}")
+    if not has_folder:
+        raise RegistryError(f"the registry {path} cannot be made: there is no directory {path.parent}")
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

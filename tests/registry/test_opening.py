@@ -200,8 +200,10 @@ except RegistryError as error:
 """
 
 
-@pytest.mark.parametrize("exists", [False, True])
-def test_a_read_only_directory_is_named_with_what_to_do(tmp_path: Path, exists: bool) -> None:
+@pytest.mark.parametrize(("exists", "mode"), [(False, 0o555), (True, 0o555), (False, 0o600), (True, 0o600)])
+def test_a_directory_that_is_not_ours_is_named_with_what_to_do(
+    tmp_path: Path, exists: bool, mode: int
+) -> None:
     folder = tmp_path / "read only"
     folder.mkdir()
     path = folder / "rlar.db"
@@ -212,7 +214,7 @@ def test_a_read_only_directory_is_named_with_what_to_do(tmp_path: Path, exists: 
     for above in (tmp_path, *list(tmp_path.parents)[:3]):
         if above.owner() == folder.owner() and str(above).startswith("/tmp/pytest"):  # noqa: S108
             above.chmod(0o755)
-    folder.chmod(0o555)
+    folder.chmod(mode)
     try:
         done = subprocess.run(
             [sys.executable, "-c", READ_ONLY, str(path)], capture_output=True, text=True, check=False
