@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rlar_graph.rewards.memo import Memo
 from rlar_graph.types import Rollout, ToolKind, Verdict
-
-MEMO_ENTRIES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class AnswerVerifier(ABC):
     spec: ToolSpec
 
     def __init__(self) -> None:
-        self._memo: OrderedDict[Hashable, Verdict] = OrderedDict()
+        self._memo = Memo()
 
     @abstractmethod
     def extract(self, rollout: Rollout, completion: str) -> str | Verdict:
@@ -94,11 +92,5 @@ class AnswerVerifier(ABC):
             keys.append(row)
         if asked:
             known.update(zip(asked, self.compare(list(asked.values())), strict=True))
-            self._remember(known)
+            self._memo.keep(known)
         return [[key if isinstance(key, Verdict) else known[key] for key in row] for row in keys]
-
-    def _remember(self, verdicts: dict[Hashable, Verdict]) -> None:
-        """Keep verdicts for later batches; abstentions are not kept, a second try may succeed."""
-        self._memo.update((key, verdict) for key, verdict in verdicts.items() if verdict.abstained is None)
-        while len(self._memo) > MEMO_ENTRIES:
-            self._memo.popitem(last=False)
