@@ -61,7 +61,9 @@ bench: $(VENV)/installed-dev ## Print the figures the project claims, beside the
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/maths.py
 	$(BIN)/python benchmarks/sandbox.py --quick
+	if test -d $(DATA); then $(BIN)/python benchmarks/lazy_policies.py; fi
 	$(BIN)/python benchmarks/acquire.py --scripted
+	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/server.py
 	$(BIN)/python benchmarks/machine.py
 	if test -e $(MORE)/installed; then \
