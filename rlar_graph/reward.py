@@ -70,7 +70,7 @@ class AgentReward:
         elif auditor == "llm":
             if settings.llm_base_url is None:
                 raise SettingsError('auditor="llm" needs a language model: set llm_base_url and llm_model')
-            from rlar_graph.audit_judge import judged  # brings the client of the language model along
+            from rlar_graph.auditing.judge import judged  # brings the client of the language model along
 
             ask = partial(judged, resources=resources)
         else:

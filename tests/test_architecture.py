@@ -30,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("nodes", "process_engine"),
     ("graph", "evaluation"),
-    ("acquisition", "microbatch", "audit_sample", "audit_judge"),
+    ("acquisition", "microbatch"),
     ("auditing",),
     ("reward",),
     ("machine",),

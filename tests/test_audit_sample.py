@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlar_graph.audit_sample import BASELINE_PICKS, FLOOR, RESERVED, Sample
+from rlar_graph.auditing.sample import BASELINE_PICKS, FLOOR, RESERVED, Sample
 from rlar_graph.library import Loaded
 from rlar_graph.rewards.base import ToolSpec
 from rlar_graph.routing.router import route

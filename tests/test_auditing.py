@@ -16,7 +16,7 @@ import pytest
 
 from rlar_graph import AgentReward, Rollout, Settings
 from rlar_graph.acquisition import AUDIT_PROBES
-from rlar_graph.auditing import WAITING, Auditor
+from rlar_graph.auditing.background import WAITING, Auditor
 from rlar_graph.drift import DriftMonitor
 from rlar_graph.errors import InputError, SettingsError
 from rlar_graph.registry.store import Registry
@@ -130,7 +130,7 @@ def test_a_broken_auditor_is_counted_said_once_and_touches_no_score(
         counts = reward.audits()
         assert counts["failed"] == counts["picked"] == 15
         assert registry_of(reward).audited("short_answer", 1) == ()
-    said = [record for record in caplog.records if record.name == "rlar_graph.auditing"]
+    said = [record for record in caplog.records if record.name == "rlar_graph.auditing.background"]
     assert [record.levelno for record in said] == [logging.WARNING]
     assert "the auditor failed" in said[0].getMessage()
 

@@ -22,7 +22,7 @@ from numbers import Real
 from typing import TypeAlias, cast
 
 from rlar_graph.acquisition import Acquisition
-from rlar_graph.audit_sample import Sample
+from rlar_graph.auditing.sample import Sample
 from rlar_graph.errors import InputError
 from rlar_graph.scoring import Planned
 from rlar_graph.types import Rollout, Score
@@ -102,7 +102,7 @@ class Auditing:
     Args:
         auditor: Who is asked.
         acquisition: Who is told.
-        share: Share of rollouts to show, as :class:`~rlar_graph.audit_sample.Sample` picks them.
+        share: Share of rollouts to show, as :class:`~rlar_graph.auditing.sample.Sample` picks them.
         most: Rollouts a minute at most.
         probes: Whether disagreements become probes that every later version of the tool must pass.
     """
