@@ -55,7 +55,21 @@ def widening(audits: Sequence[Audit], *, graded: bool, errors: float) -> tuple[f
         return None
     usual = baseline.gap / baseline.pairs
     widened = recent.gap / recent.pairs - (usual if graded else max(usual, 0.0))
-    return widened - errors * math.sqrt(_error(last) + _error(first)), recent.pairs
+    return widened - errors * math.hypot(standard_error(last), standard_error(first)), recent.pairs
+
+
+def standard_error(audits: Sequence[Audit]) -> float:
+    """Return the standard error of the mean gap over some audits.
+
+    It is what audits, of a rollout each, differ by. No sample is so uniform that it is zero: one rollout more might be
+    as far off as can be.
+    """
+    total = sum(audits, Audit())
+    mean = total.gap / total.pairs
+    completions = max(total.gap_squares / total.pairs - mean * mean, 1 / total.pairs) / total.pairs
+    apart = sum((audit.gap - mean * audit.pairs) ** 2 for audit in audits)
+    unseen = min(total.pairs / len(audits), GROUP)
+    return math.sqrt(max(completions, (apart + unseen * unseen) / total.pairs**2))
 
 
 def _until(audits: Sequence[Audit], pairs: int) -> tuple[Sequence[Audit], Sequence[Audit]]:
@@ -66,17 +80,3 @@ def _until(audits: Sequence[Audit], pairs: int) -> tuple[Sequence[Audit], Sequen
             return audits[:number], audits[number:]
         total += audit.pairs
     return audits, ()
-
-
-def _error(audits: Sequence[Audit]) -> float:
-    """Return the squared standard error of a mean gap.
-
-    It is what audits, of a rollout each, differ by. No sample is so uniform that it is zero: one rollout more might be
-    as far off as can be.
-    """
-    total = sum(audits, Audit())
-    mean = total.gap / total.pairs
-    completions = max(total.gap_squares / total.pairs - mean * mean, 1 / total.pairs) / total.pairs
-    apart = sum((audit.gap - mean * audit.pairs) ** 2 for audit in audits)
-    unseen = min(total.pairs / len(audits), GROUP)
-    return max(completions, (apart + unseen * unseen) / total.pairs**2)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from rlar_graph.audit_gap import BASELINE_AUDITS
+from rlar_graph.audit_gap import BASELINE_AUDITS, standard_error
 from rlar_graph.registry.records import Event
 from rlar_graph.registry.workshop_records import Audit
 from rlar_graph.registry.workshop_summary import DailySpend
@@ -170,17 +169,17 @@ def _alarms(facts: Facts) -> Markup:
 def _audited(key: tuple[str, int], audits: list[Audit]) -> Markup:
     """Return the chart of one version's audits."""
     name = f"{key[0]} v{key[1]}"
-    merged = _merged(audits)
+    groups = _groups(audits)
     baseline = _baseline(audits)
-    gaps = [_gap(audit) for audit in merged]
-    pairs = sum(audit.pairs for audit in audits)
+    gaps = [_gap(group) for group in groups]
+    pairs = _pairs(audits)
     said = (
         f"{plural(len(audits), 'audit')} of {pairs:,} completions; the tool was above its audit by {gaps[0][0]:+.3f} "
         f"at first and by {gaps[-1][0]:+.3f} at last; baseline {baseline:+.3f}."
     )
     rows = [
-        [number(place), number(f"{audit.pairs:,}"), number(f"{mean:+.3f}"), number(f"{error:.3f}")]
-        for place, (audit, (mean, error)) in enumerate(zip(merged, gaps, strict=True), 1)
+        [number(place), number(f"{_pairs(group):,}"), number(f"{mean:+.3f}"), number(f"{error:.3f}")]
+        for place, (group, (mean, error)) in enumerate(zip(groups, gaps, strict=True), 1)
     ]
     shown = table(f"Audits of {name}", ("audit", "completions", "tool above audit", "standard error"), rows)
     return tag(
@@ -191,16 +190,14 @@ def _audited(key: tuple[str, int], audits: list[Audit]) -> Markup:
     )
 
 
-def _merged(audits: list[Audit]) -> list[Audit]:
-    """Return neighbouring audits joined, until there are few enough to draw."""
+def _groups(audits: list[Audit]) -> list[list[Audit]]:
+    """Return neighbouring audits together, until there are few enough groups to draw."""
     width = -(-len(audits) // POINTS)
-    joined = []
-    for start in range(0, len(audits), width):
-        total = Audit()
-        for audit in audits[start : start + width]:
-            total += audit
-        joined.append(total)
-    return joined
+    return [audits[start : start + width] for start in range(0, len(audits), width)]
+
+
+def _pairs(audits: list[Audit]) -> int:
+    return sum(audit.pairs for audit in audits)
 
 
 def _baseline(audits: list[Audit]) -> float:
@@ -213,11 +210,9 @@ def _baseline(audits: list[Audit]) -> float:
     return total.gap / max(total.pairs, 1)
 
 
-def _gap(audit: Audit) -> tuple[float, float]:
+def _gap(audits: list[Audit]) -> tuple[float, float]:
     """Return the mean gap and its standard error."""
-    pairs = max(audit.pairs, 1)
-    mean = audit.gap / pairs
-    return mean, math.sqrt(max(audit.gap_squares / pairs - mean * mean, 0.0) / pairs)
+    return sum(audit.gap for audit in audits) / max(_pairs(audits), 1), standard_error(audits)
 
 
 def history(facts: Facts) -> Markup:
