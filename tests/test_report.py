@@ -114,7 +114,7 @@ def test_the_command_writes_a_page_or_json(trained: Path, tmp_path: Path) -> Non
         (("--registry", "sqlite://"), 1, "a registry in memory is gone"),
         (("--registry", "text.db"), 1, "it is not a SQLite database"),
         (("--registry", "empty.db"), 1, "holds no registry"),
-        (("--since", "yesterday"), 2, "is a span (90m, 6h, 3d, 2w) or a date or time"),
+        (("--since", "yesterday"), 2, "must be a span (90m, 6h, 3d, 2w) or a date or time"),
         (("--registry", "made.db", "--out", "nowhere/page.html"), 2, "cannot be written"),
     ],
 )

@@ -122,6 +122,8 @@ def test_the_shape_slime_sends(server: Server) -> None:
     assert (answer.json(), answer.headers["x-rlar-abstained"]) == (0.5, "1")
     answer = httpx.post(f"{server.url}/remote_rm", params={"form": "dict"}, json=unjudged, timeout=PATIENCE)
     assert answer.json() == {"score": 0.5, "rlar_abstain": 1.0}
+    answer = httpx.post(f"{server.url}/remote_rm", params={"form": "dic"}, json=unjudged, timeout=PATIENCE)
+    assert answer.status_code == 422 and answer.json()["error"]["field"] == "form"
 
 
 def test_single_requests_in_parallel_each_get_their_own_answer(server: Server) -> None:

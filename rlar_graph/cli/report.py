@@ -62,7 +62,8 @@ def since_from(said: str | None, now: datetime) -> datetime | None:
         return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InputError(
-            f"is a span (90m, 6h, 3d, 2w) or a date or time (2026-03-01T12:00), not {said!r}", field="--since"
+            f"must be a span (90m, 6h, 3d, 2w) or a date or time (2026-03-01T12:00), not {said!r}",
+            field="--since",
         ) from error
 
 

@@ -148,6 +148,8 @@ def _add_scoring(app: FastAPI, scoring: Scoring) -> None:
     @app.post("/remote_rm", openapi_extra=shapes.SAMPLE_REQUEST, tags=["trainers"])
     async def remote_rm(request: Request, form: str = "number") -> Response:
         """Score as slime and miles ask: the body is the reward; with `?form=dict`, `score` and `rlar_abstain`."""
+        if form not in ("number", "dict"):
+            raise InputError(f"must be number or dict, not {form[:40]!r}", field="form")
         ((found,),) = await scoring.score([await _read(request, shapes.read_sample)])
         (settled,) = settle([found], scoring.neutral)
         flag = {"score": settled.value, "rlar_abstain": float(settled.abstained)}
